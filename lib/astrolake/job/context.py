@@ -1,0 +1,64 @@
+"""What a job is given and what it hands back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from pyspark.sql import DataFrame, SparkSession
+
+from astrolake.lake.delta import Snapshot
+from astrolake.lake.lake import Lake
+from astrolake.lake.reader import frame_of, table_snapshot
+from astrolake.lake.writer import TableWriter, Written
+
+
+@dataclass
+class JobContext:
+    """The session, the lake and the run; reads through it are recorded in `runs`."""
+
+    spark: SparkSession
+    lake: Lake
+    run_id: str
+    job: str
+    max_rows: int
+    inputs: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def writer(self) -> TableWriter:
+        """Writer of this run."""
+        return TableWriter(self.spark, self.lake, self.run_id, self.job, self.max_rows)
+
+    def snapshot(self, table: str) -> Snapshot:
+        """Return the newest version of a table and note that this run read it."""
+        found = table_snapshot(self.lake, table)
+        self.inputs[table] = found.version
+        return found
+
+    def read(self, table: str) -> DataFrame:
+        """Return the newest version of a table as a DataFrame and note that this run read it."""
+        return frame_of(self.spark, self.snapshot(table))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a job did, in units of its input (files, images or rows).
+
+    Parameters
+    ----------
+    rows_in, rows_out, rows_rejected : int
+        rows_in == rows_out + rows_rejected, or the run fails and commits nothing.
+    written : sequence of Written
+        Writes to commit, in order.
+    rejects : DataFrame or None
+        Columns source, error_type, message, payload.
+    tables : dict
+        Versions of tables handled without a commit of their own (publish, maintain).
+    """
+
+    rows_in: int
+    rows_out: int
+    rows_rejected: int = 0
+    written: Sequence[Written] = ()
+    rejects: DataFrame | None = None
+    tables: dict[str, int] = field(default_factory=dict)

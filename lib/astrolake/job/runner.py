@@ -1,0 +1,175 @@
+"""Runs a job: arguments, session, reconciliation, commits, provenance, exit code."""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pyspark.errors import PySparkException
+
+from astrolake import __version__
+from astrolake.errors import AstrolakeError, BadArguments, RowsDoNotReconcile
+from astrolake.job.args import JobArgs, parse_args, print_help
+from astrolake.job.context import JobContext, Outcome
+from astrolake.job.progress import stage_progress
+from astrolake.lake.delta import apply_commit
+from astrolake.lake.lake import Lake
+from astrolake.lake.runs import RunRecord
+from astrolake.lake.session import spark_session
+from astrolake.lake.storage import Storage
+from astrolake.schema import REJECTS
+
+DONE, FAILED, BAD_ARGUMENTS, REJECTED = 0, 1, 2, 3
+_LOG = logging.getLogger("astrolake")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A deployable job.
+
+    Parameters
+    ----------
+    name : str
+        The same as its file and its Glue job.
+    args : type
+        Its flags.
+    run : callable
+        ``run(args, context) -> Outcome``.
+    doc : str
+        First line of the help.
+    creates_lake : bool
+        Whether it may start a new lake.
+    """
+
+    name: str
+    args: type[Any]
+    run: Callable[[Any, JobContext], Outcome]
+    doc: str
+    creates_lake: bool = False
+
+
+def main(job: Job, argv: Sequence[str] | None = None) -> int:
+    """Run a job from its command line and return the exit code (see docs/architecture.md).
+
+    Logs go to stderr; the last line on stdout is the JSON summary.
+    """
+    given = list(sys.argv[1:] if argv is None else argv)
+    if "--help" in given or "-h" in given:
+        print_help(job.args, job.name, job.doc)
+        return DONE
+    _configure_logging()
+    try:
+        args = parse_args(job.args, given, job.name, job.doc)
+    except BadArguments as error:
+        _LOG.error("%s", error)
+        return BAD_ARGUMENTS
+    summary = run_job(job, args)
+    sys.stdout.write(json.dumps(summary) + "\n")
+    sys.stdout.flush()
+    if summary["status"] == "bad_arguments":
+        return BAD_ARGUMENTS
+    if summary["status"] != "done":
+        return FAILED
+    return REJECTED if args.strict and summary["rows_rejected"] else DONE
+
+
+def run_job(job: Job, args: JobArgs) -> dict[str, Any]:
+    """Run a job with its arguments and return its summary; failures are part of the summary."""
+    started = datetime.now(UTC)
+    clock = time.monotonic()
+    run_id = f"{started:%Y%m%dT%H%M%S}-{job.name}-{secrets.token_hex(3)}"
+    record = RunRecord(run_id, job.name, __version__, asdict(args), started)
+    lake: Lake | None = None
+    try:
+        lake = (Lake.create if job.creates_lake else Lake.open)(args.lake, args.storage_options)
+        record.record(lake)
+        _execute(job, args, lake, record)
+    except (AstrolakeError, PySparkException, OSError) as error:
+        record.status = "bad_arguments" if isinstance(error, BadArguments) else "failed"
+        record.message = _first_cause(error)
+        _LOG.error("%s failed: %s", job.name, record.message)
+        if not isinstance(error, AstrolakeError):
+            _LOG.debug("traceback", exc_info=True)
+    except BaseException as error:
+        record.status, record.message = "failed", f"{type(error).__name__}: {error}"
+        _finish(lake, record)
+        raise
+    _finish(lake, record)
+    return {
+        "job": job.name,
+        "run_id": run_id,
+        "status": record.status,
+        "rows_in": record.rows_in,
+        "rows_out": record.rows_out,
+        "rows_rejected": record.rows_rejected,
+        "tables": record.outputs,
+        "rows_written": record.rows_written,
+        "seconds": round(time.monotonic() - clock, 3),
+    }
+
+
+def _execute(job: Job, args: JobArgs, lake: Lake, record: RunRecord) -> None:
+    spark = spark_session(job.name, Storage.at(args.lake, args.storage_options), local_memory=args.local_memory)
+    context = JobContext(spark, lake, record.run_id, job.name, args.max_rows, record.inputs)
+    with stage_progress(spark.sparkContext, job.name):
+        outcome = job.run(args, context)
+        record.rows_in, record.rows_out = outcome.rows_in, outcome.rows_out
+        record.rows_rejected = outcome.rows_rejected
+        _reconcile(outcome)
+        _commit(outcome, context, record)
+    spark.catalog.clearCache()
+    record.status = "done"
+
+
+def _reconcile(outcome: Outcome) -> None:
+    if outcome.rows_in != outcome.rows_out + outcome.rows_rejected:
+        raise RowsDoNotReconcile(
+            f"rows_in {outcome.rows_in} differs from rows_out {outcome.rows_out} + rows_rejected "
+            f"{outcome.rows_rejected}: nothing was committed; please report this"
+        )
+
+
+def _commit(outcome: Outcome, context: JobContext, record: RunRecord) -> None:
+    pending = list(outcome.written)
+    if outcome.rejects is not None:
+        rejects = outcome.rejects.selectExpr(
+            f"'{context.job}' as job", "source", "error_type", "message", "payload"
+        )
+        recorded = context.writer.append_rows(rejects, REJECTS)
+        pending.extend([recorded] if recorded.rows_new else [])
+    for written in pending:
+        record.outputs[written.table] = apply_commit(written.commit)
+        record.rows_written[written.table] = written.rows_new
+    record.outputs |= outcome.tables
+
+
+def _finish(lake: Lake | None, record: RunRecord) -> None:
+    record.ended_at = datetime.now(UTC)
+    if lake is not None:
+        record.record(lake)
+
+
+def _first_cause(error: BaseException) -> str:
+    """Return the last line of a worker's traceback for Spark errors, else the message."""
+    text = str(error).strip()
+    if isinstance(error, PySparkException):
+        lines = [line.strip() for line in text.splitlines() if "Error" in line or "Exception" in line]
+        lines = [line for line in lines if not line.startswith(("at ", "Traceback", "File "))]
+        return lines[-1] if lines else text.splitlines()[0]
+    return text if isinstance(error, AstrolakeError) else f"{type(error).__name__}: {text}"
+
+
+def _configure_logging() -> None:
+    if not _LOG.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+        _LOG.addHandler(handler)
+        _LOG.setLevel(logging.INFO)
+        _LOG.propagate = False

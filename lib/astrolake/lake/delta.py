@@ -1,0 +1,302 @@
+"""Delta snapshots and commits through delta-rs: the one writer engine of every table."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema, Transaction
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
+
+from astrolake.errors import CommitConflict, TableNotFound
+from astrolake.lake.storage import Storage
+from astrolake.schema.model import HEALPIX_COLUMN, PARTITION_COLUMNS
+
+#: Statistics for the first 32 columns, keys first: what Athena engine v3 reads.
+INDEXED_COLUMNS = 32
+_CONFIGURATION: dict[str, str | None] = {
+    "delta.dataSkippingNumIndexedCols": str(INDEXED_COLUMNS),
+    # Superseded files stay until a publish or maintain run vacuums them, however late that is.
+    "delta.logRetentionDuration": "interval 3650 days",
+}
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One Parquet file of a table; `partition` holds (Norder, Dir, Npix) or nothing.
+
+    `low` and `high` are the smallest and largest `_healpix_29`, None when unknown.
+    """
+
+    path: str
+    size: int
+    rows: int
+    partition: tuple[int, ...] = ()
+    stats: str = "{}"
+    low: int | None = None
+    high: int | None = None
+
+    @property
+    def order(self) -> int:
+        """HEALPix order of the partition."""
+        return self.partition[0]
+
+    @property
+    def npix(self) -> int:
+        """HEALPix cell of the partition."""
+        return self.partition[2]
+
+    def partition_values(self) -> dict[str, str | None]:
+        """Return the Hive partition values."""
+        return {name: str(value) for name, value in zip(PARTITION_COLUMNS, self.partition, strict=False)}
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A version of a table: its files and schema (partition columns last)."""
+
+    storage: Storage
+    version: int
+    files: tuple[DataFile, ...]
+    schema: pa.Schema
+
+    @property
+    def rows(self) -> int:
+        """Number of rows, by the statistics."""
+        return sum(file.rows for file in self.files)
+
+    @property
+    def is_positional(self) -> bool:
+        """Whether the table is partitioned by HEALPix."""
+        return PARTITION_COLUMNS[0] in self.schema.names
+
+    @property
+    def stored_names(self) -> list[str]:
+        """Names of the columns inside the files."""
+        return [name for name in self.schema.names if name not in PARTITION_COLUMNS]
+
+
+def load_table(storage: Storage, version: int | None = None) -> DeltaTable | None:
+    """Return a delta-rs handle, or None when there is no table.
+
+    Raises
+    ------
+    TableNotFound
+        When the table exists but not that version (vacuumed or never written).
+    """
+    try:
+        return DeltaTable(storage.delta_uri(), version=version, storage_options=storage.options or None)
+    except TableNotFoundError:
+        return None
+    except DeltaError as error:
+        if version is None:
+            raise
+        raise TableNotFound(f"{storage.root} has no version {version}: {error}") from error
+
+
+def read_snapshot(storage: Storage, version: int | None = None) -> Snapshot | None:
+    """Return a version (the newest by default) of the table, or None when there is no table."""
+    handle = load_table(storage, version)
+    return None if handle is None else snapshot_of(handle, storage)
+
+
+def snapshot_of(handle: DeltaTable, storage: Storage) -> Snapshot:
+    """Return the snapshot that a handle has loaded."""
+    schema = pa.schema(handle.schema().to_arrow())
+    actions = pa.table(handle.get_add_actions(flatten=True))
+    return Snapshot(storage, handle.version(), tuple(_data_files(actions)), schema)
+
+
+def _data_files(actions: pa.Table) -> list[DataFile]:
+    columns: dict[str, list[Any]] = {name: actions.column(name).to_pylist() for name in actions.column_names}
+    n = actions.num_rows
+    missing = [None] * n
+    partitions = [columns.get(f"partition.{name}") for name in PARTITION_COLUMNS]
+    keys = list(zip(*partitions, strict=True)) if all(p is not None for p in partitions) else [()] * n  # type: ignore[arg-type]
+    rows = zip(
+        columns["path"],
+        columns["size_bytes"],
+        columns.get("num_records", missing),
+        keys,
+        columns.get(f"min.{HEALPIX_COLUMN}", missing),
+        columns.get(f"max.{HEALPIX_COLUMN}", missing),
+        strict=True,
+    )
+    return [
+        DataFile(path, size, int(count or 0), tuple(int(k) for k in key), low=low, high=high)
+        for path, size, count, key, low, high in sorted(rows, key=lambda row: str(row[0]))
+    ]
+
+
+@dataclass(frozen=True)
+class Commit:
+    """What to change in a table in one transaction.
+
+    `base` is the version the removed files were read from, None for a new table.
+    """
+
+    storage: Storage
+    schema: pa.Schema
+    adds: tuple[DataFile, ...]
+    removes: tuple[DataFile, ...]
+    base: int | None
+    run_id: str
+    job: str
+
+    @property
+    def partition_by(self) -> list[str]:
+        """Partition columns of the schema."""
+        return [name for name in PARTITION_COLUMNS if name in self.schema.names]
+
+
+def apply_commit(commit: Commit) -> int:
+    """Commit and return the new version of the table.
+
+    A run that has already committed is not applied twice.
+
+    Raises
+    ------
+    CommitConflict
+        When another writer changed the files this commit replaces, or put rows into
+        the same partitions, since `commit.base`.
+    """
+    handle = load_table(commit.storage)
+    if handle is None:
+        return _create(commit)
+    if handle.transaction_version(commit.run_id) is not None:
+        return int(handle.version())
+    _check_not_overtaken(commit, snapshot_of(handle, commit.storage))
+    actions = [*_add_actions(commit.adds), *_remove_actions(commit.removes)]
+    try:
+        if pa.schema(handle.schema().to_arrow()).equals(_plain(commit.schema)):
+            handle.create_write_transaction(
+                actions,
+                mode="append",
+                schema=_schema(commit),
+                partition_by=commit.partition_by,
+                commit_properties=_properties(commit),
+                post_commithook_properties=_HOOKS,
+            )
+        else:
+            _replace_schema(commit, handle)
+    except CommitFailedError as error:
+        raise CommitConflict(
+            f"another writer changed {commit.storage.root} at the same time; run the job again ({error})"
+        ) from error
+    handle.update_incremental()
+    return int(handle.version())
+
+
+#: Logs are cleaned by maintain_tables, never as a side effect of a write.
+_HOOKS = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
+
+
+def _create(commit: Commit) -> int:
+    if commit.storage.is_local:
+        commit.storage.fs.makedirs(commit.storage.path(), exist_ok=True)
+    try:
+        create_table_with_add_actions(
+            commit.storage.delta_uri(),
+            _schema(commit),
+            _add_actions(commit.adds),
+            mode="error",
+            partition_by=commit.partition_by,
+            configuration=_CONFIGURATION,
+            storage_options=commit.storage.options or None,
+            commit_properties=_properties(commit),
+            post_commithook_properties=_HOOKS,
+        )
+    except DeltaError as error:
+        if load_table(commit.storage) is None:
+            raise
+        raise CommitConflict(
+            f"another writer created {commit.storage.root} at the same time; run the job again ({error})"
+        ) from error
+    return 0
+
+
+def _replace_schema(commit: Commit, handle: DeltaTable) -> None:
+    """Overwrite the whole table under a new schema; only a full replacement may change it."""
+    if len(commit.removes) != len(snapshot_of(handle, commit.storage).files):
+        raise CommitConflict(
+            f"the columns of {commit.storage.root} differ from those this run writes; "
+            "run the job over the whole table to change them"
+        )
+    create_table_with_add_actions(
+        commit.storage.delta_uri(),
+        _schema(commit),
+        _add_actions(commit.adds),
+        mode="overwrite",
+        partition_by=commit.partition_by,
+        configuration=_CONFIGURATION,
+        storage_options=commit.storage.options or None,
+        commit_properties=_properties(commit),
+        post_commithook_properties=_HOOKS,
+    )
+
+
+def _check_not_overtaken(commit: Commit, newest: Snapshot) -> None:
+    if commit.base == newest.version:
+        return
+    present = {file.path for file in newest.files}
+    removed = {file.path for file in commit.removes}
+    ours = _ranges(commit.adds) + _ranges(commit.removes)
+    others = [file for file in newest.files if file.path not in removed]
+    appends_only = not commit.removes and not commit.partition_by
+    if removed <= present and (appends_only or not _overlaps(ours, _ranges(tuple(others)), commit)):
+        return
+    raise CommitConflict(
+        f"{commit.storage.root} moved from version {commit.base} to {newest.version} under this run; "
+        "run the job again"
+    )
+
+
+def _ranges(files: tuple[DataFile, ...]) -> list[tuple[int, int]]:
+    spans = ((file.npix, 2 * (29 - file.order)) for file in files if file.partition)
+    return [(npix << shift, (npix + 1) << shift) for npix, shift in spans]
+
+
+def _overlaps(ours: list[tuple[int, int]], others: list[tuple[int, int]], commit: Commit) -> bool:
+    """Tell whether any partition of ours shares sky with another; unpartitioned tables always do."""
+    if not commit.partition_by:
+        return True
+    if not ours or not others:
+        return False
+    spans = np.array(sorted(others), dtype=np.int64)
+    lows = np.array([low for low, _ in ours], dtype=np.int64)
+    highs = np.array([high for _, high in ours], dtype=np.int64)
+    # The partitions of a snapshot are disjoint, so the last one that starts below `high` decides.
+    last = np.searchsorted(spans[:, 0], highs, side="left") - 1
+    return bool(((last >= 0) & (spans[np.maximum(last, 0), 1] > lows)).any())
+
+
+def _schema(commit: Commit) -> Schema:
+    return Schema.from_arrow(_plain(commit.schema))
+
+
+def _plain(schema: pa.Schema) -> pa.Schema:
+    """Drop Arrow metadata and NOT NULL: Delta keeps writer version 2 and reads nullable columns."""
+    return pa.schema([pa.field(field.name, field.type) for field in schema])
+
+
+def _properties(commit: Commit) -> CommitProperties:
+    return CommitProperties(
+        custom_metadata={"astrolake.job": commit.job, "astrolake.run_id": commit.run_id},
+        max_commit_retries=15,
+        app_transactions=[Transaction(commit.run_id, 1)],
+    )
+
+
+def _add_actions(files: Sequence[DataFile]) -> list[AddAction]:
+    now = int(time.time() * 1000)
+    return [AddAction(f.path, f.size, f.partition_values(), now, True, f.stats) for f in files]
+
+
+def _remove_actions(files: Sequence[DataFile]) -> list[RemoveAction]:
+    now = int(time.time() * 1000)
+    return [RemoveAction(f.path, True, now, f.size, f.partition_values()) for f in files]

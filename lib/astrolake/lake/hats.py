@@ -1,0 +1,147 @@
+"""HATS metadata beside the Delta log, so that LSDB and hats read the same files.
+
+A HATS reader lists whole directories: the metadata may only be written when the
+dataset directory holds the files of the current version and nothing else.
+"""
+
+from __future__ import annotations
+
+import io
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from astrolake import __version__
+from astrolake.lake.delta import Snapshot
+from astrolake.lake.lake import sql_name
+from astrolake.lake.partitioning import COUNT_ORDER
+from astrolake.lake.storage import Storage
+from astrolake.schema.model import HEALPIX_COLUMN
+
+#: Rows for which readers show columns by default are those of the first page of a table.
+_DEFAULT_COLUMNS = 12
+_READERS = 16
+
+
+def write_hats_metadata(table_root: Storage, table: str, snapshot: Snapshot, created: datetime) -> None:
+    """Write `hats.properties` (and its copy), `partition_info.csv`, `_metadata`, `_common_metadata`, skymap.
+
+    Parameters
+    ----------
+    table_root : Storage
+        The table's directory, parent of the Delta root ``dataset``.
+    table : str
+        Name of the table.
+    snapshot : Snapshot
+        The version to describe; a table without rows gets no metadata files of rows.
+    created : datetime
+        Creation time to state.
+    """
+    footers = _read_footers(snapshot)
+    schema = pa.schema([snapshot.schema.field(name) for name in snapshot.stored_names])
+    if footers:
+        schema = footers[0].schema.to_arrow_schema()
+    _write_parquet_metadata(snapshot, footers, schema)
+    _put(table_root, "partition_info.csv", _partition_info(snapshot))
+    _write_skymap(table_root, snapshot)
+    text = _properties(sql_name(table), snapshot, schema, created).encode()
+    # Last, since a catalog is one once it has its properties.
+    _put(table_root, "properties", text)
+    _put(table_root, "hats.properties", text)
+
+
+def _read_footers(snapshot: Snapshot) -> list[Any]:
+    def footer(path: str) -> Any:
+        with snapshot.storage.fs.open(snapshot.storage.path(path), "rb") as stream:
+            metadata = pq.read_metadata(stream)
+        metadata.set_file_path(path)
+        return metadata
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        return list(pool.map(footer, [file.path for file in snapshot.files]))
+
+
+def _write_parquet_metadata(snapshot: Snapshot, footers: list[Any], schema: pa.Schema) -> None:
+    common = io.BytesIO()
+    pq.write_metadata(schema, common)
+    _put(snapshot.storage, "_common_metadata", common.getvalue())
+    merged = io.BytesIO()
+    if footers:
+        first, *others = footers
+        for other in others:
+            first.append_row_groups(other)
+        first.write_metadata_file(merged)
+    else:
+        merged = common
+    _put(snapshot.storage, "_metadata", merged.getvalue())
+
+
+def _partition_info(snapshot: Snapshot) -> bytes:
+    lines = ["Norder,Npix"]
+    lines += [f"{order},{npix}" for order, npix in sorted({(f.order, f.npix) for f in snapshot.files})]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _write_skymap(table_root: Storage, snapshot: Snapshot) -> None:
+    """Write the rows for each partition, spread evenly over its cells, as a full-sky FITS map."""
+    from astropy.io import fits
+
+    order = min(COUNT_ORDER, max((file.order for file in snapshot.files), default=0))
+    density = np.zeros(12 << (2 * order))
+    for file in snapshot.files:
+        shift = 2 * (order - file.order)
+        density[file.npix << shift : (file.npix + 1) << shift] += file.rows / (1 << shift)
+    column = fits.Column(name="ROWS", format="D", array=density)
+    table = fits.BinTableHDU.from_columns([column], name="SKYMAP")
+    cards = (("PIXTYPE", "HEALPIX"), ("ORDERING", "NESTED"), ("COORDSYS", "C"), ("NSIDE", 1 << order))
+    for key, value in (*cards, ("INDXSCHM", "IMPLICIT"), ("FIRSTPIX", 0), ("LASTPIX", len(density) - 1)):
+        table.header[key] = value
+    buffer = io.BytesIO()
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(buffer)
+    _put(table_root, "skymap.fits", buffer.getvalue())
+
+
+def _properties(name: str, snapshot: Snapshot, schema: pa.Schema, created: datetime) -> str:
+    order = max((file.order for file in snapshot.files), default=0)
+    entries = {
+        "obs_collection": name,
+        "dataproduct_type": "object",
+        "hats_nrows": snapshot.rows,
+        "hats_col_ra": "ra",
+        "hats_col_dec": "dec",
+        "hats_col_healpix": HEALPIX_COLUMN,
+        "hats_col_healpix_order": 29,
+        "hats_cols_sort": HEALPIX_COLUMN,
+        "hats_cols_default": " ".join(schema.names[:_DEFAULT_COLUMNS]),
+        "hats_npix_suffix": "/",
+        "hats_order": order,
+        "hats_estsize": sum(file.size for file in snapshot.files) // 1024,
+        "hats_release_date": f"{created:%Y-%m-%d}",
+        "hats_creation_date": f"{created:%Y-%m-%dT%H:%M}UTC",
+        "hats_builder": f"astrolake {__version__}",
+        "hats_version": "v1.0",
+        "hats_frame": "equatorial",
+        "moc_sky_fraction": f"{_sky_fraction(snapshot):.5f}",
+        "skymap_order": min(COUNT_ORDER, order),
+    }
+    return "#HATS catalog\n" + "".join(f"{key}={value}\n" for key, value in entries.items())
+
+
+def _sky_fraction(snapshot: Snapshot) -> float:
+    return sum({(f.order, f.npix): 1.0 / (12 << (2 * f.order)) for f in snapshot.files}.values())
+
+
+def _put(storage: Storage, name: str, content: bytes) -> None:
+    """Replace a small file: through a rename on a local disk, in one put on S3."""
+    target = storage.path(name)
+    if not storage.is_local:
+        storage.fs.pipe_file(target, content)
+        return
+    # The leading underscore hides the half-written file from every reader.
+    temporary = storage.path(f"_{name}.tmp")
+    storage.fs.pipe_file(temporary, content)
+    storage.fs.mv(temporary, target)

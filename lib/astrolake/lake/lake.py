@@ -1,0 +1,128 @@
+"""The lake: a root with a marker, and where its tables lie."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+
+from astrolake.errors import BadArguments, NotALake, TableNotFound
+from astrolake.lake.storage import Storage
+
+_MARKER = "astrolake.json"
+_FORMAT = 1
+_NAME = re.compile(r"^(crossmatches/)?[a-z][a-z0-9_]*$")
+
+
+@dataclass(frozen=True)
+class Lake:
+    """A lake at a storage root; open one with `Lake.open` or `Lake.create`."""
+
+    storage: Storage
+
+    @classmethod
+    def open(cls, uri: str, options: dict[str, str] | None = None) -> Lake:
+        """Return the lake at a location.
+
+        Raises
+        ------
+        NotALake
+            When there is none, or it cannot be read.
+        """
+        lake = cls(Storage.at(uri, options))
+        marker = lake.storage.path(_MARKER)
+        try:
+            with lake.storage.fs.open(marker, "rb") as stream:
+                found = json.load(stream)
+        except FileNotFoundError:
+            raise NotALake(
+                f"{lake.uri} is not a lake (it has no {_MARKER}); create one with an ingest job"
+            ) from None
+        except PermissionError as error:
+            raise NotALake(f"no permission to read {lake.storage.uri(_MARKER)}: {error}") from error
+        if found.get("format") != _FORMAT:
+            raise NotALake(f"{lake.uri} has lake format {found.get('format')}; this version reads {_FORMAT}")
+        return lake
+
+    @classmethod
+    def create(cls, uri: str, options: dict[str, str] | None = None) -> Lake:
+        """Return the lake at a location, made there when the location is new or empty.
+
+        Raises
+        ------
+        NotALake
+            When something else lies there, or it cannot be written.
+        """
+        lake = cls(Storage.at(uri, options))
+        fs, root = lake.storage.fs, lake.storage.path()
+        if fs.exists(lake.storage.path(_MARKER)):
+            return cls.open(uri, options)
+        try:
+            if fs.exists(root) and (not fs.isdir(root) or fs.ls(root)):
+                raise NotALake(f"{lake.uri} exists and is not a lake; choose an empty or new location")
+            fs.makedirs(root, exist_ok=True)
+            with fs.open(lake.storage.path(_MARKER), "wb") as stream:
+                stream.write(json.dumps({"format": _FORMAT}).encode())
+        except PermissionError as error:
+            raise NotALake(f"no permission to create a lake at {lake.uri}: {error}") from error
+        return lake
+
+    @property
+    def uri(self) -> str:
+        """Canonical URI of the root."""
+        return self.storage.root
+
+    def table_storage(self, table: str) -> Storage:
+        """Return the storage of a table's directory."""
+        return Storage(self.storage.uri(check_name(table)), self.storage.options)
+
+    def delta_storage(self, table: str, *, positional: bool | None = None) -> Storage:
+        """Return the storage of a table's Delta root: ``<table>/dataset`` when positional.
+
+        Raises
+        ------
+        TableNotFound
+            When `positional` is not given and the table does not exist.
+        """
+        base = self.table_storage(table)
+        if positional is None:
+            if base.fs.exists(base.path("dataset", "_delta_log")):
+                positional = True
+            elif base.fs.exists(base.path("_delta_log")):
+                positional = False
+            else:
+                raise TableNotFound(f"{self.uri} has no table {table!r}; it has {self.tables()}")
+        return Storage(base.uri("dataset"), base.options) if positional else base
+
+    def has_table(self, table: str) -> bool:
+        """Tell whether the table exists."""
+        try:
+            self.delta_storage(table)
+        except TableNotFound:
+            return False
+        return True
+
+    def tables(self) -> list[str]:
+        """Return the names of all tables, sorted."""
+        names = []
+        for name in self._children():
+            names.extend(f"{name}/{child}" for child in self._children(name)) if name == "crossmatches" else names.append(name)
+        fs, path = self.storage.fs, self.storage.path
+        logs = ("dataset/_delta_log", "_delta_log")
+        return sorted(name for name in names if any(fs.exists(path(name, log)) for log in logs))
+
+    def _children(self, *parts: str) -> list[str]:
+        entries = self.storage.fs.ls(self.storage.path(*parts), detail=True)
+        return [entry["name"].rstrip("/").rsplit("/", 1)[-1] for entry in entries if entry["type"] == "directory"]
+
+
+def check_name(table: str) -> str:
+    """Return a table name that can be a directory and an SQL identifier, or raise BadArguments."""
+    if not _NAME.match(table):
+        raise BadArguments(f"table name {table!r} must be lower case letters, digits and _, starting with a letter")
+    return table
+
+
+def sql_name(table: str) -> str:
+    """Return the name of a table in SQL: the slash of cross-matches becomes an underscore."""
+    return table.replace("/", "_")

@@ -1,0 +1,161 @@
+"""Reading tables: into Spark by snapshot, and on executors by region of the sky."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import types as T
+from pyspark.sql.pandas.types import from_arrow_schema
+
+from astrolake.errors import MissingColumns, TableNotFound
+from astrolake.lake.delta import DataFile, Snapshot, read_snapshot
+from astrolake.lake.lake import Lake
+from astrolake.lake.storage import Storage
+from astrolake.schema.model import HEALPIX_COLUMN
+
+
+def table_snapshot(lake: Lake, table: str, version: int | None = None) -> Snapshot:
+    """Return a version of a table (the newest by default).
+
+    Raises
+    ------
+    TableNotFound
+        When the lake has no such table or version.
+    """
+    snapshot = read_snapshot(lake.delta_storage(table), version)
+    if snapshot is None:
+        raise TableNotFound(f"{lake.uri} has no table {table!r}; it has {lake.tables()}")
+    return snapshot
+
+
+def read_table(spark: SparkSession, lake: Lake, table: str, version: int | None = None) -> DataFrame:
+    """Return a table as a Spark DataFrame, partition columns last.
+
+    Raises
+    ------
+    TableNotFound
+        When the lake has no such table or version.
+    """
+    return frame_of(spark, table_snapshot(lake, table, version))
+
+
+def frame_of(spark: SparkSession, snapshot: Snapshot, files: Sequence[DataFile] | None = None) -> DataFrame:
+    """Return the rows of a snapshot, or of some of its files, as a Spark DataFrame."""
+    chosen = snapshot.files if files is None else files
+    schema = spark_fields(snapshot.schema)
+    if not chosen:
+        return spark.createDataFrame([], schema)
+    storage = snapshot.storage
+    paths = [storage.spark_uri(file.path) for file in chosen]
+    return spark.read.schema(schema).option("basePath", storage.spark_uri()).parquet(*paths)
+
+
+def spark_fields(schema: pa.Schema) -> T.StructType:
+    """Return the Spark schema of an Arrow schema, all nullable."""
+    found = from_arrow_schema(schema)
+    return T.StructType([T.StructField(field.name, field.dataType, True) for field in found])
+
+
+def require_columns(table: str, present: Sequence[str], needed: Sequence[str]) -> None:
+    """Raise MissingColumns, listing what there is, unless all needed columns are present."""
+    missing = [name for name in needed if name not in present]
+    if missing:
+        raise MissingColumns(table, missing, list(present))
+
+
+@dataclass(frozen=True)
+class RegionReader:
+    """Reads rows of a positional table by sky region, on an executor, without Spark.
+
+    Parameters
+    ----------
+    storage : Storage
+        The table's Delta root.
+    files : tuple of DataFile
+        The files of the snapshot (or of the part that a task needs).
+    columns : tuple of str
+        Columns to read; `_healpix_29` comes along.
+    """
+
+    storage: Storage
+    files: tuple[DataFile, ...]
+    columns: tuple[str, ...]
+
+    def read(self, ranges: np.ndarray) -> pa.Table:
+        """Return all rows whose `_healpix_29` lies in any of the half-open ranges.
+
+        Parameters
+        ----------
+        ranges : (M, 2) int64
+            Sorted, disjoint half-open ranges of order-29 indices.
+
+        Notes
+        -----
+        Only files and row groups whose statistics touch a range are read.
+        """
+        tables = [table for file in self.files for table in self._read_file(file, ranges)]
+        if not tables:
+            return self._empty()
+        return pa.concat_tables(tables)
+
+    def _empty(self) -> pa.Table:
+        """Return no rows; types come from any file of the table, null where it has none."""
+        for file in self.files:
+            with self.storage.fs.open(self.storage.path(file.path), "rb") as stream:
+                schema = pq.read_schema(stream)
+                return pa.schema([schema.field(name) for name in self._names()]).empty_table()
+        return pa.schema([pa.field(name, pa.null()) for name in self._names()]).empty_table()
+
+    def _names(self) -> list[str]:
+        return [HEALPIX_COLUMN, *(name for name in self.columns if name != HEALPIX_COLUMN)]
+
+    def _read_file(self, file: DataFile, ranges: np.ndarray) -> Iterator[pa.Table]:
+        if file.low is not None and file.high is not None and not touches(ranges, file.low, file.high):
+            return
+        with self.storage.fs.open(self.storage.path(file.path), "rb") as stream:
+            parquet = pq.ParquetFile(stream)
+            key = parquet.schema_arrow.get_field_index(HEALPIX_COLUMN)
+            groups = [
+                g
+                for g in range(parquet.num_row_groups)
+                if _group_touches(parquet.metadata.row_group(g).column(key).statistics, ranges)
+            ]
+            if not groups:
+                return
+            rows = parquet.read_row_groups(groups, columns=self._names())
+            index = rows.column(HEALPIX_COLUMN).to_numpy()
+            at = np.searchsorted(ranges[:, 0], index, side="right") - 1
+            inside = (at >= 0) & (index < ranges[np.maximum(at, 0), 1])
+            yield rows.select(self._names()).filter(pa.array(inside))
+
+
+def touches(ranges: np.ndarray, low: int, high: int) -> bool:
+    """Tell whether [low, high] meets any of the sorted, disjoint half-open ranges."""
+    if not len(ranges):
+        return False
+    at = int(np.searchsorted(ranges[:, 0], high, side="right")) - 1
+    return at >= 0 and bool(ranges[at, 1] > low)
+
+
+def _group_touches(statistics: pq.Statistics | None, ranges: np.ndarray) -> bool:
+    if statistics is None or not statistics.has_min_max:
+        return True
+    return touches(ranges, int(statistics.min), int(statistics.max))
+
+
+def merge_ranges(ranges: np.ndarray) -> np.ndarray:
+    """Return half-open ranges sorted, with those that touch or overlap joined."""
+    ranges = np.asarray(ranges, dtype=np.int64).reshape(-1, 2)
+    ranges = ranges[np.argsort(ranges[:, 0], kind="stable")]
+    if not len(ranges):
+        return ranges
+    reach = np.maximum.accumulate(ranges[:, 1])
+    first = np.concatenate([[True], ranges[1:, 0] > reach[:-1]])
+    starts = ranges[first, 0]
+    ends = reach[np.concatenate([np.flatnonzero(first)[1:] - 1, [len(ranges) - 1]])]
+    return np.stack([starts, ends], axis=1)

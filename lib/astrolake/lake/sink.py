@@ -1,0 +1,176 @@
+"""The executor's side of a write: sorted batches in, finished Parquet files and their statistics out.
+
+Files go straight to their final, unique keys; nothing is renamed or copied. What a
+killed task leaves behind is no part of any table and is removed by `maintain_tables`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from astrolake.lake.delta import INDEXED_COLUMNS, DataFile
+from astrolake.lake.storage import Storage
+from astrolake.schema.model import HEALPIX_COLUMN
+
+#: Rows in a row group: a cone search reads a few of these.
+ROW_GROUP_ROWS = 32_768
+#: Longer strings are left out of the statistics, which every reader loads.
+_LONGEST_STATISTIC = 64
+
+
+@dataclass(frozen=True)
+class SinkSpec:
+    """Where and how an executor writes."""
+
+    storage: Storage
+    schema: pa.Schema
+    run_id: str
+
+
+class PartitionFile:
+    """One Parquet file being written; rows must come sorted by `_healpix_29`."""
+
+    def __init__(self, spec: SinkSpec, partition: tuple[int, ...]) -> None:
+        self.spec = spec
+        self.partition = partition
+        names = [f"{k}={v}" for k, v in zip(("Norder", "Dir", "Npix"), partition, strict=False)]
+        self.path = "/".join([*names, f"part-{spec.run_id}-{uuid.uuid4().hex[:12]}.parquet"])
+        self._buffer: list[pa.Table] = []
+        self._buffered = 0
+        self._metadata: list[Any] = []
+        fs, target = spec.storage.fs, spec.storage.path(self.path)
+        if spec.storage.is_local:
+            fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
+        self._stream = fs.open(target, "wb")
+        sorting = (
+            [pq.SortingColumn(spec.schema.get_field_index(HEALPIX_COLUMN))]
+            if HEALPIX_COLUMN in spec.schema.names
+            else None
+        )
+        self._writer = pq.ParquetWriter(
+            self._stream,
+            spec.schema,
+            compression="zstd",
+            sorting_columns=sorting,
+            write_page_index=True,
+            coerce_timestamps="us",
+            metadata_collector=self._metadata,
+        )
+
+    def write(self, batch: pa.Table) -> None:
+        """Append rows, cut into row groups of `ROW_GROUP_ROWS`."""
+        self._buffer.append(batch)
+        self._buffered += batch.num_rows
+        if self._buffered >= ROW_GROUP_ROWS:
+            rows = pa.concat_tables(self._buffer).combine_chunks()
+            full = rows.num_rows - rows.num_rows % ROW_GROUP_ROWS
+            self._writer.write_table(rows.slice(0, full), row_group_size=ROW_GROUP_ROWS)
+            self._buffer = [rows.slice(full)] if full < rows.num_rows else []
+            self._buffered = rows.num_rows - full
+
+    def close(self) -> DataFile:
+        """Finish the file and return it with its statistics."""
+        if self._buffered:
+            self._writer.write_table(pa.concat_tables(self._buffer), row_group_size=ROW_GROUP_ROWS)
+        self._writer.close()
+        self._stream.close()
+        storage = self.spec.storage
+        size = storage.fs.size(storage.path(self.path))
+        metadata = self._metadata[0]
+        return DataFile(self.path, size, metadata.num_rows, self.partition, delta_statistics(metadata))
+
+
+def write_partitions(
+    batches: Iterator[pa.RecordBatch], spec: SinkSpec, partitions: dict[int, tuple[int, ...]], part_column: str
+) -> Iterator[DataFile]:
+    """Write batches sorted by (part, `_healpix_29`) to one file for each part.
+
+    Parameters
+    ----------
+    batches : iterator of RecordBatch
+        The stored columns and `part_column`, an int64 that names the part.
+    partitions : dict
+        Partition values of each part.
+
+    Yields
+    ------
+    DataFile
+        Each file once it is finished.
+    """
+    current: PartitionFile | None = None
+    part = None
+    for batch in batches:
+        parts = batch.column(part_column).to_numpy(zero_copy_only=False)
+        edges = np.flatnonzero(np.diff(parts)) + 1
+        rows = conform(pa.Table.from_batches([batch]), spec.schema)
+        for begin, end in zip([0, *edges], [*edges, len(parts)], strict=True):
+            if begin == end:
+                continue
+            if current is None or parts[begin] != part:
+                if current is not None:
+                    yield current.close()
+                part = parts[begin]
+                current = PartitionFile(spec, partitions[int(part)])
+            current.write(rows.slice(int(begin), int(end - begin)))
+    if current is not None:
+        yield current.close()
+
+
+def conform(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return the rows under the schema: its columns in its order and types, NaN as null.
+
+    SQL engines average over NaN and prune by statistics that ignore it; null is what
+    a missing measurement is.
+    """
+    columns = []
+    for field in schema:
+        column = rows.column(field.name)
+        if column.type != field.type:
+            column = column.cast(field.type)
+        if pa.types.is_floating(field.type):
+            column = pc.if_else(pc.is_nan(column), pa.scalar(None, field.type), column)
+        columns.append(column)
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def delta_statistics(metadata: Any) -> str:
+    """Return the Delta statistics of a Parquet file as JSON, from its footer.
+
+    Infinite bounds, lists, binaries, timestamps and long strings are left out: a
+    missing bound only means that a reader cannot prune by it.
+    """
+    low: dict[str, Any] = {}
+    high: dict[str, Any] = {}
+    nulls: dict[str, int] = {}
+    schema = metadata.schema
+    names = [schema.column(i).path for i in range(metadata.num_columns)]
+    for i, name in list(enumerate(names))[:INDEXED_COLUMNS]:
+        groups = [metadata.row_group(g).column(i).statistics for g in range(metadata.num_row_groups)]
+        if "." in name or any(s is None or not s.has_null_count for s in groups):
+            continue
+        nulls[name] = sum(s.null_count for s in groups)
+        bounds = [(s.min, s.max) for s in groups if s.has_min_max]
+        empty = [s for s in groups if not s.has_min_max and s.num_values > 0]
+        if bounds and not empty:
+            smallest, largest = min(b[0] for b in bounds), max(b[1] for b in bounds)
+            if _usable(smallest) and _usable(largest):
+                low[name], high[name] = smallest, largest
+    return json.dumps({"numRecords": metadata.num_rows, "minValues": low, "maxValues": high, "nullCount": nulls})
+
+
+def _usable(value: Any) -> bool:
+    if isinstance(value, bool):
+        return False
+    if isinstance(value, str):
+        return len(value) <= _LONGEST_STATISTIC
+    return isinstance(value, int | float) and math.isfinite(value)

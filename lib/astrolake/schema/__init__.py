@@ -1,0 +1,34 @@
+"""Every table's columns, declared once; all other schemas are derived from here."""
+
+from astrolake.schema.model import HEALPIX_COLUMN, PARTITION_COLUMNS, Column, Table
+from astrolake.schema.tables import (
+    CATALOG,
+    CROSSMATCH,
+    DETECTIONS,
+    IMAGES,
+    OBJECTS,
+    PIXEL_DETECTIONS,
+    REGISTRY,
+    REJECTS,
+    RUNS,
+    band_columns,
+    colour_column,
+)
+
+__all__ = [
+    "CATALOG",
+    "CROSSMATCH",
+    "DETECTIONS",
+    "HEALPIX_COLUMN",
+    "IMAGES",
+    "OBJECTS",
+    "PARTITION_COLUMNS",
+    "PIXEL_DETECTIONS",
+    "REGISTRY",
+    "REJECTS",
+    "RUNS",
+    "Column",
+    "Table",
+    "band_columns",
+    "colour_column",
+]

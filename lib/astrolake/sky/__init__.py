@@ -1,0 +1,1 @@
+"""The geometry of the sky, on numpy arrays: HEALPix, separations, epochs, matching."""
