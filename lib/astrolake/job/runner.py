@@ -116,7 +116,9 @@ def run_job(job: Job, args: JobArgs) -> dict[str, Any]:
 
 
 def _execute(job: Job, args: JobArgs, lake: Lake, record: RunRecord) -> None:
-    spark = spark_session(job.name, Storage.at(args.lake, args.storage_options), local_memory=args.local_memory)
+    spark = spark_session(
+        job.name, Storage.at(args.lake, args.storage_options), local_memory=args.local_memory
+    )
     context = JobContext(spark, lake, record.run_id, job.name, args.max_rows, record.inputs)
     with stage_progress(spark.sparkContext, job.name):
         outcome = job.run(args, context)

@@ -22,7 +22,9 @@ from astrolake.lake.partitioning import COUNT_ORDER
 from astrolake.lake.storage import Storage
 from astrolake.schema.model import HEALPIX_COLUMN
 
-#: Rows for which readers show columns by default are those of the first page of a table.
+#: A directory is a HATS catalog when it has these; the second is the name of older readers.
+PROPERTIES = ("hats.properties", "properties")
+#: Number of columns that readers load unless told otherwise.
 _DEFAULT_COLUMNS = 12
 _READERS = 16
 
@@ -50,8 +52,15 @@ def write_hats_metadata(table_root: Storage, table: str, snapshot: Snapshot, cre
     _write_skymap(table_root, snapshot)
     text = _properties(sql_name(table), snapshot, schema, created).encode()
     # Last, since a catalog is one once it has its properties.
-    _put(table_root, "properties", text)
-    _put(table_root, "hats.properties", text)
+    for name in reversed(PROPERTIES):
+        _put(table_root, name, text)
+
+
+def retract_hats_metadata(table_root: Storage) -> None:
+    """Withdraw the catalog from HATS readers before new files come: an error is better than doubled rows."""
+    for name in PROPERTIES:
+        if table_root.fs.exists(table_root.path(name)):
+            table_root.fs.rm_file(table_root.path(name))
 
 
 def _read_footers(snapshot: Snapshot) -> list[Any]:

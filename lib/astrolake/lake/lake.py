@@ -106,20 +106,26 @@ class Lake:
         """Return the names of all tables, sorted."""
         names = []
         for name in self._children():
-            names.extend(f"{name}/{child}" for child in self._children(name)) if name == "crossmatches" else names.append(name)
+            names.extend(
+                f"{name}/{child}" for child in self._children(name)
+            ) if name == "crossmatches" else names.append(name)
         fs, path = self.storage.fs, self.storage.path
         logs = ("dataset/_delta_log", "_delta_log")
         return sorted(name for name in names if any(fs.exists(path(name, log)) for log in logs))
 
     def _children(self, *parts: str) -> list[str]:
         entries = self.storage.fs.ls(self.storage.path(*parts), detail=True)
-        return [entry["name"].rstrip("/").rsplit("/", 1)[-1] for entry in entries if entry["type"] == "directory"]
+        return [
+            entry["name"].rstrip("/").rsplit("/", 1)[-1] for entry in entries if entry["type"] == "directory"
+        ]
 
 
 def check_name(table: str) -> str:
     """Return a table name that can be a directory and an SQL identifier, or raise BadArguments."""
     if not _NAME.match(table):
-        raise BadArguments(f"table name {table!r} must be lower case letters, digits and _, starting with a letter")
+        raise BadArguments(
+            f"table name {table!r} must be lower case letters, digits and _, starting with a letter"
+        )
     return table
 
 

@@ -97,7 +97,9 @@ def plan_leaves(cells: Int64, counts: Int64, fixed: Leaves, max_rows: int = MAX_
     return Leaves.of(np.concatenate(orders), np.concatenate(leaves))
 
 
-def _fits(at: Int64, order: int, cells: Int64, total: Int64, fixed: Leaves, max_rows: int) -> NDArray[np.bool_]:
+def _fits(
+    at: Int64, order: int, cells: Int64, total: Int64, fixed: Leaves, max_rows: int
+) -> NDArray[np.bool_]:
     """Tell which cells of an order hold few enough rows and no fixed partition."""
     if order == COUNT_ORDER:
         return np.ones(len(at), dtype=bool)

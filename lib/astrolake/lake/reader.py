@@ -17,6 +17,7 @@ from astrolake.lake.delta import DataFile, Snapshot, read_snapshot
 from astrolake.lake.lake import Lake
 from astrolake.lake.storage import Storage
 from astrolake.schema.model import HEALPIX_COLUMN
+from astrolake.sky.healpix import KEY_ORDER
 
 
 def table_snapshot(lake: Lake, table: str, version: int | None = None) -> Snapshot:
@@ -98,7 +99,10 @@ class RegionReader:
         -----
         Only files and row groups whose statistics touch a range are read.
         """
-        tables = [table for file in self.files for table in self._read_file(file, ranges)]
+        spans = np.array([(f.npix, f.npix + 1, 2 * (KEY_ORDER - f.order)) for f in self.files], np.int64)
+        lows, highs = (spans[:, :2] << spans[:, 2:]).T if len(spans) else np.empty((2, 0), np.int64)
+        chosen = np.flatnonzero(overlap(ranges, lows, highs))
+        tables = [table for i in chosen for table in self._read_file(self.files[i], ranges)]
         if not tables:
             return self._empty()
         return pa.concat_tables(tables)
@@ -115,8 +119,6 @@ class RegionReader:
         return [HEALPIX_COLUMN, *(name for name in self.columns if name != HEALPIX_COLUMN)]
 
     def _read_file(self, file: DataFile, ranges: np.ndarray) -> Iterator[pa.Table]:
-        if file.low is not None and file.high is not None and not touches(ranges, file.low, file.high):
-            return
         with self.storage.fs.open(self.storage.path(file.path), "rb") as stream:
             parquet = pq.ParquetFile(stream)
             key = parquet.schema_arrow.get_field_index(HEALPIX_COLUMN)
@@ -134,18 +136,19 @@ class RegionReader:
             yield rows.select(self._names()).filter(pa.array(inside))
 
 
-def touches(ranges: np.ndarray, low: int, high: int) -> bool:
-    """Tell whether [low, high] meets any of the sorted, disjoint half-open ranges."""
+def overlap(ranges: np.ndarray, lows: np.ndarray, highs: np.ndarray) -> np.ndarray:
+    """Tell which half-open spans [low, high) meet any of the sorted, disjoint half-open ranges."""
     if not len(ranges):
-        return False
-    at = int(np.searchsorted(ranges[:, 0], high, side="right")) - 1
-    return at >= 0 and bool(ranges[at, 1] > low)
+        return np.zeros(len(lows), dtype=bool)
+    at = np.searchsorted(ranges[:, 0], highs, side="left") - 1
+    return np.asarray((at >= 0) & (ranges[np.maximum(at, 0), 1] > lows))
 
 
 def _group_touches(statistics: pq.Statistics | None, ranges: np.ndarray) -> bool:
     if statistics is None or not statistics.has_min_max:
         return True
-    return touches(ranges, int(statistics.min), int(statistics.max))
+    low, high = np.array([statistics.min], np.int64), np.array([statistics.max + 1], np.int64)
+    return bool(overlap(ranges, low, high)[0])
 
 
 def merge_ranges(ranges: np.ndarray) -> np.ndarray:

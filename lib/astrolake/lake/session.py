@@ -24,7 +24,10 @@ _COMMON = {
     "spark.sql.sources.partitionColumnTypeInference.enabled": "true",
     "spark.sql.parquet.enableNestedColumnVectorizedReader": "true",
     # Contended BLAS threads make numeric kernels 3 to 10 times slower.
-    **{f"spark.executorEnv.{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "RAYON", "NUMEXPR")},
+    **{
+        f"spark.executorEnv.{name}_NUM_THREADS": "1"
+        for name in ("OMP", "OPENBLAS", "MKL", "RAYON", "NUMEXPR")
+    },
 }
 _LOCAL = {
     "spark.ui.enabled": "false",

@@ -91,7 +91,10 @@ class PartitionFile:
 
 
 def write_partitions(
-    batches: Iterator[pa.RecordBatch], spec: SinkSpec, partitions: dict[int, tuple[int, ...]], part_column: str
+    batches: Iterator[pa.RecordBatch],
+    spec: SinkSpec,
+    partitions: dict[int, tuple[int, ...]],
+    part_column: str,
 ) -> Iterator[DataFile]:
     """Write batches sorted by (part, `_healpix_29`) to one file for each part.
 
@@ -165,7 +168,9 @@ def delta_statistics(metadata: Any) -> str:
             smallest, largest = min(b[0] for b in bounds), max(b[1] for b in bounds)
             if _usable(smallest) and _usable(largest):
                 low[name], high[name] = smallest, largest
-    return json.dumps({"numRecords": metadata.num_rows, "minValues": low, "maxValues": high, "nullCount": nulls})
+    return json.dumps(
+        {"numRecords": metadata.num_rows, "minValues": low, "maxValues": high, "nullCount": nulls}
+    )
 
 
 def _usable(value: Any) -> bool:

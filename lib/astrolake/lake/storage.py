@@ -91,7 +91,9 @@ def canonical_uri(uri: str) -> str:
         return _LOCAL + os.path.abspath("/" + rest.lstrip("/"))
     if scheme in ("s3", "s3a", "s3n") and rest.strip("/"):
         return "s3://" + rest.rstrip("/")
-    raise BadArguments(f"cannot use the location {uri!r}; give a directory, file:///... or s3://bucket/prefix")
+    raise BadArguments(
+        f"cannot use the location {uri!r}; give a directory, file:///... or s3://bucket/prefix"
+    )
 
 
 def filesystem(uri: str, options: dict[str, str] | None = None) -> Any:

@@ -17,6 +17,7 @@ from pyspark.sql import types as T
 
 from astrolake.errors import RowsDoNotReconcile
 from astrolake.lake.delta import Commit, DataFile, Snapshot, read_snapshot
+from astrolake.lake.hats import retract_hats_metadata
 from astrolake.lake.lake import Lake
 from astrolake.lake.partitioning import COUNT_ORDER, MAX_ROWS, Leaves, plan_leaves
 from astrolake.lake.reader import frame_of
@@ -99,9 +100,15 @@ class TableWriter:
         adds = self._write_files(rows.withColumn(_PART, F.lit(0)), table, {0: ()}, 1) if count else []
         return self._written(table, old, adds, [], count, 0)
 
+    def plan(self, rows: DataFrame) -> Leaves:
+        """Return the partitions that rows would get in a table of their own."""
+        nothing = np.array([], dtype=np.int64)
+        return plan_leaves(*self._count_cells(rows), Leaves(nothing, nothing), self.max_rows)
+
     def _declared(self, rows: DataFrame, table: Table) -> DataFrame:
-        """Select the declared columns in their declared types."""
-        rows = rows.withColumn("run_id", F.lit(self.run_id))
+        """Select the declared columns in their declared types; rows that are only moved keep their run_id."""
+        if "run_id" not in rows.columns:
+            rows = rows.withColumn("run_id", F.lit(self.run_id))
         return rows.select(*(F.col(c.name).cast(spark_type(c)).alias(c.name) for c in table.columns))
 
     def _write_flat(self, rows: DataFrame, table: Table, old: Snapshot | None, what: Replace) -> Written:
@@ -116,7 +123,9 @@ class TableWriter:
         adds = self._write_files(rows.withColumn(_PART, part), table, dict.fromkeys(range(tasks), ()), tasks)
         return self._written(table, old, adds, list(old.files) if old else [], new, kept)
 
-    def _write_positional(self, rows: DataFrame, table: Table, old: Snapshot | None, what: Replace) -> Written:
+    def _write_positional(
+        self, rows: DataFrame, table: Table, old: Snapshot | None, what: Replace
+    ) -> Written:
         cells, counts = self._count_cells(rows)
         new = int(counts.sum())
         touched = self._touched(old, what, cells)
@@ -147,8 +156,7 @@ class TableWriter:
 
     def _kept(self, old: Snapshot, files: tuple[DataFile, ...], what: Replace) -> DataFrame:
         rows = frame_of(self.spark, old, files)
-        assert what.key is not None and what.values is not None
-        return rows.join(what.values, what.key, how="left_anti")
+        return rows if what.key is None else rows.join(what.values, what.key, how="left_anti")
 
     def _count_cells(self, rows: DataFrame) -> tuple[np.ndarray, np.ndarray]:
         """Return the occupied cells at `COUNT_ORDER` and their rows: bounded by the sky, not by the data."""
@@ -179,6 +187,8 @@ class TableWriter:
     ) -> list[DataFile]:
         """Shuffle rows to their part, sort, and write one file for each part on the executors."""
         storage = self.lake.delta_storage(table.name, positional=table.positional)
+        if table.positional:
+            retract_hats_metadata(self.lake.table_storage(table.name))
         spec = SinkSpec(storage, arrow_schema(_nullable(table)), self.run_id)
         order = [HEALPIX_COLUMN, *table.key] if table.positional else list(table.key)
         parts = self.spark.sparkContext.broadcast(partitions)
@@ -229,7 +239,9 @@ def _nullable(table: Table) -> Table:
 
 
 def _leaves(files: tuple[DataFile, ...] | list[DataFile]) -> Leaves:
-    return Leaves.of(np.array([f.order for f in files], np.int64), np.array([f.npix for f in files], np.int64))
+    return Leaves.of(
+        np.array([f.order for f in files], np.int64), np.array([f.npix for f in files], np.int64)
+    )
 
 
 def _add_counts(

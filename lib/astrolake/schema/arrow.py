@@ -82,4 +82,6 @@ def _type_name(arrow: pa.DataType, name: str) -> str:
     for matches, result in rules:
         if matches(arrow):
             return result()
-    raise ValueError(f"column {name}: type {arrow} has no counterpart in the lake; flatten it or drop the column")
+    raise ValueError(
+        f"column {name}: type {arrow} has no counterpart in the lake; flatten it or drop the column"
+    )

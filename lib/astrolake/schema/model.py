@@ -71,7 +71,9 @@ class Table:
     def __post_init__(self) -> None:
         names = [column.name for column in self.columns]
         if len({name.lower() for name in names}) != len(names):
-            raise ValueError(f"table {self.name}: column names differ only by case or repeat: {sorted(names)}")
+            raise ValueError(
+                f"table {self.name}: column names differ only by case or repeat: {sorted(names)}"
+            )
         needed = {*self.key, "run_id", *((HEALPIX_COLUMN, "ra", "dec") if self.positional else ())}
         if lacking := needed - set(names):
             raise ValueError(f"table {self.name} lacks the columns {sorted(lacking)}")

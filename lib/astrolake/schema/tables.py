@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from astrolake.schema.model import HEALPIX, RUN_ID, Column, Table
 
-RA = Column("ra", "float64", "Right ascension, ICRS, in [0, 360)", "deg", "pos.eq.ra;meta.main", nullable=False)
-DEC = Column("dec", "float64", "Declination, ICRS, in [-90, 90]", "deg", "pos.eq.dec;meta.main", nullable=False)
+RA = Column(
+    "ra", "float64", "Right ascension, ICRS, in [0, 360)", "deg", "pos.eq.ra;meta.main", nullable=False
+)
+DEC = Column(
+    "dec", "float64", "Declination, ICRS, in [-90, 90]", "deg", "pos.eq.dec;meta.main", nullable=False
+)
 
 IMAGES = Table(
     name="images",
@@ -14,10 +18,18 @@ IMAGES = Table(
     doc="Every 2-D image found in the ingested files, with its astrometry, calibration and sky coverage.",
     columns=(
         Column("image_id", "int64", "63-bit hash of uri and hdu", ucd="meta.id;meta.main", nullable=False),
-        Column("survey", "string", "Survey, as given or recognised from the header", ucd="meta.id", nullable=False),
+        Column(
+            "survey",
+            "string",
+            "Survey, as given or recognised from the header",
+            ucd="meta.id",
+            nullable=False,
+        ),
         Column("band", "string", "Filter name, empty when unknown", ucd="instr.bandpass", nullable=False),
         Column("image_type", "string", "science, weight, mask, difference, psf or other", nullable=False),
-        Column("visit", "string", "Images of one visit tile the sky once: run, exposure or night", ucd="obs.id"),
+        Column(
+            "visit", "string", "Images of one visit tile the sky once: run, exposure or night", ucd="obs.id"
+        ),
         Column("mjd", "float64", "Start of the exposure, MJD, in `time_scale`", "d", "time.start"),
         Column("time_scale", "string", "UTC or TAI, as the header says", ucd="time.scale"),
         Column("uri", "string", "Where the file lies", ucd="meta.ref.uri", nullable=False),
@@ -28,17 +40,25 @@ IMAGES = Table(
         Column("pixel_scale_arcsec", "float64", "Square root of the pixel area", "arcsec/pix", "instr.pixel"),
         Column("exptime_s", "float64", "Exposure time", "s", "time.duration;obs.exposure"),
         Column("gain", "float64", "Electrons per image unit, null when unknown", "electron/(image unit)"),
-        Column("zero_point_ab", "float64", "m_AB = zero_point_ab - 2.5 log10(flux), null when unknown", "mag"),
+        Column(
+            "zero_point_ab", "float64", "m_AB = zero_point_ab - 2.5 log10(flux), null when unknown", "mag"
+        ),
         Column("flux_unit", "string", "Unit of the pixel values (BUNIT or the survey's)"),
         Column("saturation", "float64", "Pixel value from which on pixels are saturated, null when unknown"),
-        Column("psf_fwhm_arcsec", "float64", "FWHM of the PSF by the header, null when it says none", "arcsec"),
+        Column(
+            "psf_fwhm_arcsec", "float64", "FWHM of the PSF by the header, null when it says none", "arcsec"
+        ),
         Column("wcs_kind", "string", "TAN, TAN-SIP, TPV, GLON-CAR, ..., or none", nullable=False),
         Column("wcs_roundtrip_px", "float64", "Largest pixel -> sky -> pixel error on a 5 x 5 grid", "pix"),
-        Column("wcs_rms_arcsec", "float64", "Astrometric scatter by the header, null when it says none", "arcsec"),
+        Column(
+            "wcs_rms_arcsec", "float64", "Astrometric scatter by the header, null when it says none", "arcsec"
+        ),
         Column("wcs_header", "string", "The WCS cards of the header, newline separated"),
         Column("ra", "float64", "Right ascension of the image centre, ICRS", "deg", "pos.eq.ra"),
         Column("dec", "float64", "Declination of the image centre, ICRS", "deg", "pos.eq.dec"),
-        Column("corners_ra", "list<float64>", "Right ascension of the four corners, from pixel (1, 1) on", "deg"),
+        Column(
+            "corners_ra", "list<float64>", "Right ascension of the four corners, from pixel (1, 1) on", "deg"
+        ),
         Column("corners_dec", "list<float64>", "Declination of the four corners", "deg"),
         Column("coverage_order", "int32", "HEALPix order of `coverage`"),
         Column("coverage", "list<int64>", "HEALPix cells (NESTED) that the image touches", ucd="pos.healpix"),
@@ -55,16 +75,26 @@ IMAGES = Table(
 )
 
 _DETECTION_MEASURES = (
-    Column("x", "float64", "Windowed centroid along columns, first pixel centre at 0", "pix", "pos.cartesian.x"),
+    Column(
+        "x", "float64", "Windowed centroid along columns, first pixel centre at 0", "pix", "pos.cartesian.x"
+    ),
     Column("y", "float64", "Windowed centroid along rows, first pixel centre at 0", "pix", "pos.cartesian.y"),
     Column("flux_auto", "float64", "Kron flux in units of the image", ucd="phot.flux"),
     Column("flux_auto_err", "float64", "Error of flux_auto: sky noise and, with a gain, photon noise"),
-    Column("mag_auto", "float64", "Kron magnitude, AB; null without zero point or positive flux", "mag", "phot.mag"),
+    Column(
+        "mag_auto",
+        "float64",
+        "Kron magnitude, AB; null without zero point or positive flux",
+        "mag",
+        "phot.mag",
+    ),
     Column("mag_auto_err", "float64", "Error of mag_auto", "mag", "stat.error;phot.mag"),
     Column("flux_iso", "float64", "Isophotal flux in units of the image", ucd="phot.flux"),
     Column("flux_iso_err", "float64", "Error of flux_iso"),
     Column("aper_radius_arcsec", "list<float64>", "Radii of the circular apertures", "arcsec"),
-    Column("flux_aper", "list<float64>", "Fluxes in the circular apertures, units of the image", ucd="phot.flux"),
+    Column(
+        "flux_aper", "list<float64>", "Fluxes in the circular apertures, units of the image", ucd="phot.flux"
+    ),
     Column("flux_aper_err", "list<float64>", "Errors of flux_aper"),
     Column("mag_aper", "list<float64>", "AB magnitudes in the circular apertures", "mag", "phot.mag"),
     Column("mag_aper_err", "list<float64>", "Errors of mag_aper", "mag", "stat.error;phot.mag"),
@@ -88,7 +118,9 @@ _DETECTION_ORIGIN = (
     Column("visit", "string", "Visit of the image", ucd="obs.id"),
     Column("mjd", "float64", "Start of the exposure, MJD, in the image's time_scale", "d", "time.start"),
 )
-_DETECTION_ID = Column("detection_id", "string", "<image_id>-<number>", ucd="meta.id;meta.main", nullable=False)
+_DETECTION_ID = Column(
+    "detection_id", "string", "<image_id>-<number>", ucd="meta.id;meta.main", nullable=False
+)
 
 DETECTIONS = Table(
     name="detections",
@@ -104,7 +136,11 @@ DETECTIONS = Table(
         Column("ra_err", "float64", "Error of ra times cos(dec)", "arcsec", "stat.error;pos.eq.ra"),
         Column("dec_err", "float64", "Error of dec", "arcsec", "stat.error;pos.eq.dec"),
         *_DETECTION_ORIGIN,
-        Column("is_primary", "bool", "Whether its image owns this position among the images of its visit and band"),
+        Column(
+            "is_primary",
+            "bool",
+            "Whether its image owns this position among the images of its visit and band",
+        ),
         Column("edge_distance_px", "float64", "Distance of the centroid to the nearest image edge", "pix"),
         *_DETECTION_MEASURES,
         RUN_ID,
@@ -127,13 +163,19 @@ OBJECTS = Table(
     doc="Detections within the match radius of each other; per-band columns follow for every band present.",
     columns=(
         HEALPIX,
-        Column("object_id", "int64", "_healpix_29 of the seed detection", ucd="meta.id;meta.main", nullable=False),
+        Column(
+            "object_id", "int64", "_healpix_29 of the seed detection", ucd="meta.id;meta.main", nullable=False
+        ),
         RA,
         DEC,
         Column("ra_err", "float64", "Error of ra times cos(dec)", "arcsec", "stat.error;pos.eq.ra"),
         Column("dec_err", "float64", "Error of dec", "arcsec", "stat.error;pos.eq.dec"),
-        Column("n_det", "int32", "Detections merged, duplicates on overlapping images included", nullable=False),
-        Column("n_used", "int32", "Detections that enter the means: one for each band and visit", nullable=False),
+        Column(
+            "n_det", "int32", "Detections merged, duplicates on overlapping images included", nullable=False
+        ),
+        Column(
+            "n_used", "int32", "Detections that enter the means: one for each band and visit", nullable=False
+        ),
         Column("first_mjd", "float64", "Earliest epoch", "d", "time.start"),
         Column("last_mjd", "float64", "Latest epoch", "d", "time.end"),
         Column("scatter_arcsec", "float64", "Root mean square distance of the detections used", "arcsec"),
@@ -149,9 +191,17 @@ def band_columns(band: str) -> tuple[Column, ...]:
     return (
         Column(f"mag_auto_{b}", "float64", f"Mean Kron magnitude in {band}, AB", "mag", "phot.mag"),
         Column(f"mag_auto_err_{b}", "float64", f"Error of mag_auto_{b}", "mag", "stat.error;phot.mag"),
-        Column(f"mag_aper_{b}", "float64", f"Mean magnitude in {band}, second circular aperture, AB", "mag", "phot.mag"),
+        Column(
+            f"mag_aper_{b}",
+            "float64",
+            f"Mean magnitude in {band}, second circular aperture, AB",
+            "mag",
+            "phot.mag",
+        ),
         Column(f"mag_aper_err_{b}", "float64", f"Error of mag_aper_{b}", "mag", "stat.error;phot.mag"),
-        Column(f"chi2_{b}", "float64", f"Reduced chi-square of a constant mag_aper in {band} over the visits"),
+        Column(
+            f"chi2_{b}", "float64", f"Reduced chi-square of a constant mag_aper in {band} over the visits"
+        ),
         Column(f"n_{b}", "int32", f"Visits in {band} that enter the means"),
     )
 
@@ -170,7 +220,13 @@ CATALOG = Table(
     doc="Any ingested catalog: these columns, then all columns of the input as they were.",
     columns=(
         HEALPIX,
-        Column("source_id", "int64", "Identifier (string when the input's is one)", ucd="meta.id;meta.main", nullable=False),
+        Column(
+            "source_id",
+            "int64",
+            "Identifier (string when the input's is one)",
+            ucd="meta.id;meta.main",
+            nullable=False,
+        ),
         RA,
         DEC,
         RUN_ID,
@@ -185,11 +241,28 @@ CROSSMATCH = Table(
     doc="Pairs within the radius; in mode anti the left rows that have none (right_id null).",
     columns=(
         HEALPIX,
-        Column("left_id", "int64", "Key of the left row, in its own type", ucd="meta.id;meta.main", nullable=False),
-        Column("right_id", "int64", "Key of the right row, in its own type; null in mode anti", ucd="meta.id.assoc"),
+        Column(
+            "left_id",
+            "int64",
+            "Key of the left row, in its own type",
+            ucd="meta.id;meta.main",
+            nullable=False,
+        ),
+        Column(
+            "right_id",
+            "int64",
+            "Key of the right row, in its own type; null in mode anti",
+            ucd="meta.id.assoc",
+        ),
         RA,
         DEC,
-        Column("sep_arcsec", "float64", "Angular separation at the epoch of the match", "arcsec", "pos.angDistance"),
+        Column(
+            "sep_arcsec",
+            "float64",
+            "Angular separation at the epoch of the match",
+            "arcsec",
+            "pos.angDistance",
+        ),
         Column("rank", "int32", "1 for the nearest right row of this left row, then 2, ..."),
         RUN_ID,
     ),

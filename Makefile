@@ -1,0 +1,53 @@
+# make help lists the targets. Paths are relative, so that a checkout below a path with spaces works.
+PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell command -v $(p) >/dev/null 2>&1 && echo $(p))))
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check install --quiet --constraint glue/constraints.txt
+DEMO_DIR ?= demo
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check fix docs bench clean
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+demo: $(VENV)/.run  ## the whole chain on a generated sky, with pictures and a report
+	@$(PY) -m astrolake.cli demo --dir "$(DEMO_DIR)"
+
+test: $(VENV)/.dev check  ## checks, then the whole test suite
+	@$(PY) -m pytest -p no:cacheprovider -q
+
+check: $(VENV)/.dev  ## format, lint, types, import rules, SQL, docs (under a minute)
+	@$(PY) -m ruff format --check .
+	@$(PY) -m ruff check .
+	@$(PY) -m mypy --no-error-summary
+	@PYTHONPATH=. $(VENV)/bin/lint-imports --no-logo
+	@$(PY) -m sqlfluff lint sql
+	@$(PY) docs/make_dictionary.py --check
+
+fix: $(VENV)/.dev  ## format and mend what can be mended
+	@$(PY) -m ruff format .
+	@$(PY) -m ruff check --fix .
+
+docs: $(VENV)/.dev  ## write the generated documents
+	@$(PY) docs/make_dictionary.py
+
+bench: $(VENV)/.dev  ## measure extraction against a bare SEP loop
+	@$(PY) benchmarks/extraction.py
+
+clean:  ## remove what the other targets made
+	rm -rf $(VENV) "$(DEMO_DIR)" build lib/*.egg-info .mypy_cache .ruff_cache .pytest_cache
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "astrolake needs Python 3.11 to 3.13 on PATH" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: pyproject.toml glue/constraints.txt | $(VENV)/bin/python
+	@echo "installing astrolake into $(VENV) (once)"
+	@$(PIP) --editable '.[spark]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml glue/constraints.txt | $(VENV)/bin/python
+	@echo "installing astrolake and its test tools into $(VENV) (once)"
+	@$(PIP) --editable '.[dev]'
+	@touch $@ $(VENV)/.run

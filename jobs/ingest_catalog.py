@@ -1,0 +1,56 @@
+"""Bring a catalog into the lake: checked, partitioned by HEALPix, all columns kept."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+from pyspark.storagelevel import StorageLevel
+
+from astrolake.data_access.catalog_files import FORMATS, ReadOptions, list_inputs
+from astrolake.data_access.spark import catalog_frame, plan_catalog, split_rejects
+from astrolake.job import Job, JobArgs, JobContext, Outcome, flag, main
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestCatalogArgs(JobArgs):
+    """Flags of ingest_catalog."""
+
+    input: tuple[str, ...] = flag(help="files, globs, directories or s3:// prefixes")
+    table: str = flag(help="name of the table: lower case letters, digits and _")
+    format: str = flag("auto", help="format of the files", choices=FORMATS)
+    ra_column: str = flag("", help="column of right ascension (found by UCD or name)")
+    dec_column: str = flag("", help="column of declination (found by UCD or name)")
+    id_column: str = flag("", help="column of the identifier (found by UCD or name, else generated)")
+    columns: tuple[str, ...] = flag((), help="column names of delimited text that has no header line")
+    delimiter: str = flag("", help="separator of delimited text; a blank stands for any run of blanks")
+    hdu: str = flag("", help="index or name of the FITS HDU or VOTable table")
+    exclude: tuple[str, ...] = flag((), help="columns to leave out")
+
+    @property
+    def reading(self) -> ReadOptions:
+        """How to read the files."""
+        hdu = int(self.hdu) if self.hdu.isdigit() else self.hdu or None
+        return ReadOptions(
+            self.ra_column or None, self.dec_column or None, self.columns, self.delimiter,
+            hdu=hdu, exclude=self.exclude, storage_options=self.storage_options,
+        )  # fmt: skip
+
+
+def run(args: IngestCatalogArgs, context: JobContext) -> Outcome:
+    """Read every file on the executors and replace the table; units are rows and unreadable files."""
+    files = list_inputs(args.input, args.format, args.storage_options)
+    plan, readable, lost = plan_catalog(
+        context.spark, files, args.reading, args.table, args.id_column or None
+    )
+    found = catalog_frame(context.spark, plan, readable, lost).persist(StorageLevel.DISK_ONLY)
+    rows, rejects = split_rejects(found)
+    total, rejected = found.count(), rejects.count()
+    written = context.writer.replace_rows(rows, plan.table)
+    return Outcome(total, written.rows_new, rejected, [written], rejects)
+
+
+JOB = Job("ingest_catalog", IngestCatalogArgs, run, __doc__ or "", creates_lake=True)
+
+if __name__ == "__main__":
+    sys.exit(main(JOB))

@@ -1,0 +1,51 @@
+"""Publish tables: HATS metadata for LSDB, registration for Athena."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from astrolake.errors import BadArguments
+from astrolake.job import Job, JobArgs, JobContext, Outcome, flag, main
+from astrolake.job.tables import chosen_tables
+from astrolake.lake.publish import publish_tables
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishTablesArgs(JobArgs):
+    """Flags of publish_tables."""
+
+    tables: tuple[str, ...] = flag((), help="tables to publish (all)")
+    hats: bool = flag(True, help="write HATS metadata beside positional tables")
+    retain_hours: float = flag(0.0, help="keep superseded files this long; HATS waits until they are gone")
+    glue: bool = flag(False, help="register the tables in the Glue catalog, for Athena")
+    database: str = flag("", help="Glue database to register in")
+
+    def check(self) -> None:
+        """Refuse registration without a database."""
+        if self.glue and not self.database:
+            raise BadArguments("--glue needs --database")
+        if self.retain_hours < 0:
+            raise BadArguments(f"--retain-hours {self.retain_hours}: must not be negative")
+
+
+def run(args: PublishTablesArgs, context: JobContext) -> Outcome:
+    """Publish each table; units are tables, one that must wait is rejected with its reason."""
+    names = chosen_tables(context.lake, args.tables)
+    versions, refused = publish_tables(
+        context.lake, names, args.retain_hours if args.hats else None, args.database if args.glue else None,
+        datetime.now(UTC),
+    )
+    rejects = None
+    if refused:
+        rows = [(name, "NotPublishable", reason, None) for name, reason in refused.items()]
+        fields = "source string, error_type string, message string, payload string"
+        rejects = context.spark.createDataFrame(rows, fields)
+    return Outcome(len(names), len(names) - len(refused), len(refused), (), rejects, versions)
+
+
+JOB = Job("publish_tables", PublishTablesArgs, run, __doc__ or "")
+
+if __name__ == "__main__":
+    sys.exit(main(JOB))

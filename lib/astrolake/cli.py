@@ -1,0 +1,129 @@
+"""The command `astrolake`: run a job, ask SQL, list tables, draw pictures, show the demo."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import pkgutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from astrolake import __version__
+from astrolake.errors import AstrolakeError, BadArguments
+from astrolake.job import Job
+from astrolake.job import main as run_main
+from astrolake.lake.lake import Lake
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code: 0 done, 1 failed, 2 bad arguments, 3 strict rejects."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    try:
+        # Everything after the job's name is the job's own, --help included.
+        if given[:1] == ["run"] and len(given) > 1 and not given[1].startswith("-"):
+            return run_main(load_job(given[1]), given[2:])
+        args = _parser().parse_args(given)
+        return int(args.command(args) or 0)
+    except BadArguments as error:
+        print(f"astrolake: {error}", file=sys.stderr)
+        return 2
+    except AstrolakeError as error:
+        print(f"astrolake: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        return 1
+
+
+def job_names() -> list[str]:
+    """Return the names of all jobs."""
+    jobs = importlib.import_module("astrolake.jobs")
+    return sorted(module.name for module in pkgutil.iter_modules(jobs.__path__))
+
+
+def load_job(name: str) -> Job:
+    """Return a job by name, or raise BadArguments listing all."""
+    if name not in job_names():
+        raise BadArguments(f"no job {name!r}; the jobs are {', '.join(job_names())}")
+    job: Job = importlib.import_module(f"astrolake.jobs.{name}").JOB
+    return job
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="astrolake", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"astrolake {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help=f"run a job: {', '.join(job_names())}")
+    run.add_argument("job", metavar="JOB", help="then the job's flags; JOB --help lists them")
+    run.set_defaults(command=lambda args: run_main(load_job(args.job), []))
+    sql = _with_lake(commands.add_parser("sql", help="ask a lake in Athena SQL"), _sql)
+    sql.add_argument("query", help="one SELECT; tables are named as `astrolake tables` lists them")
+    sql.add_argument("--format", choices=("table", "csv", "jsonl"), default="table")
+    sql.add_argument("--version-of", action="append", default=[], metavar="TABLE=N", help="read an earlier version")
+    _with_lake(commands.add_parser("tables", help="list the tables of a lake"), _tables)
+    plot = _with_lake(commands.add_parser("plot", help="draw a lake's pictures and an HTML report"), _plot)
+    plot.add_argument("--out", default="pictures", help="directory for the pictures")
+    plot.add_argument("--truth", default="", help="Parquet file with the true sources, if known")
+    demo = commands.add_parser("demo", help="the whole chain on a generated sky")
+    demo.add_argument("--dir", default="demo", help="where the sample sky, the lake and the report go")
+    demo.add_argument("--seed", type=int, default=7, help="another seed gives another sky")
+    demo.set_defaults(command=_demo)
+    return parser
+
+
+def _with_lake(parser: argparse.ArgumentParser, command: object) -> argparse.ArgumentParser:
+    parser.add_argument("--lake", required=True, help="root of the lake: a directory or s3://...")
+    parser.add_argument("--s3-endpoint-url", default="", help="endpoint of an S3-compatible store")
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _sql(args: argparse.Namespace) -> None:
+    from astrolake.lake.sql import format_table, run_query
+
+    answer = run_query(_lake(args), args.query, versions=_versions(args.version_of))
+    print(format_table(answer, args.format))
+
+
+def _versions(pairs: Sequence[str]) -> dict[str, int]:
+    versions = {}
+    for pair in pairs:
+        table, _, number = pair.partition("=")
+        if not number.isdigit():
+            raise BadArguments(f"--version-of {pair!r}: write TABLE=NUMBER")
+        versions[table] = int(number)
+    return versions
+
+
+def _tables(args: argparse.Namespace) -> None:
+    from astrolake.lake.reader import table_snapshot
+
+    lake = _lake(args)
+    rows = [(name, table_snapshot(lake, name)) for name in lake.tables()]
+    width = max([len(name) for name, _ in rows], default=5)
+    print(f"{'table':{width}}  {'rows':>12}  {'files':>6}  {'version':>7}")
+    for name, found in rows:
+        print(f"{name:{width}}  {found.rows:12,}  {len(found.files):6}  {found.version:7}")
+
+
+def _plot(args: argparse.Namespace) -> None:
+    from astrolake.cli_report import write_report
+
+    truth = Path(args.truth) if args.truth else None
+    for path in write_report(_lake(args), Path(args.out), truth):
+        print(path)
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from astrolake.cli_demo import run_demo
+
+    return run_demo(Path(args.dir), args.seed)
+
+
+def _lake(args: argparse.Namespace) -> Lake:
+    options = {"AWS_ENDPOINT_URL": args.s3_endpoint_url} if args.s3_endpoint_url else {}
+    return Lake.open(args.lake, options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""Work by cells of the sky: one task reads a cell and its surroundings straight from the files.
+
+Nothing is shuffled: the layout already keeps neighbours together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+
+from astrolake.lake.delta import Snapshot
+from astrolake.lake.reader import merge_ranges
+from astrolake.sky.healpix import KEY_ORDER, cell_center, cell_radius_deg, cell_range, cone_cells
+
+#: Rows a cell should hold at most, which bounds the memory of a task.
+CELL_ROWS = 250_000
+#: A cell's surroundings are found with cells this many orders finer.
+_FINER = 3
+#: Several small cells make one task, for a task costs about 0.1 s whatever it does.
+_CELLS_PER_TASK = 16
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A HEALPix cell to work on."""
+
+    order: int
+    npix: int
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """Half-open range of order-29 indices."""
+        return cell_range(self.order, self.npix)
+
+    @property
+    def ranges(self) -> np.ndarray:
+        """The span as the ranges `RegionReader.read` takes: (1, 2) int64."""
+        return np.array([self.span], dtype=np.int64)
+
+    @property
+    def center(self) -> tuple[float, float]:
+        """Centre: ra, dec in degrees."""
+        ra, dec = cell_center(self.order, np.array([self.npix]))
+        return float(ra[0]), float(dec[0])
+
+    @property
+    def radius_deg(self) -> float:
+        """Radius of a cone around the centre that holds the cell."""
+        return cell_radius_deg(self.order, self.npix)
+
+    def surroundings(self, margin_deg: float) -> np.ndarray:
+        """Return ranges that hold every position within `margin_deg` of the cell (and some beyond)."""
+        order = min(self.order + _FINER, KEY_ORDER)
+        cells = cone_cells(*self.center, self.radius_deg + margin_deg, order)
+        shift = 2 * (KEY_ORDER - order)
+        return merge_ranges(np.stack([cells << shift, (cells + 1) << shift], axis=1))
+
+
+def plan_cells(snapshot: Snapshot, cell_rows: int = CELL_ROWS) -> list[Cell]:
+    """Return disjoint cells that hold all rows of a snapshot, at most about `cell_rows` each.
+
+    A partition with more rows is divided evenly; dense spots inside it may exceed the bound.
+    """
+    cells = []
+    for file in snapshot.files:
+        deeper = 0
+        while file.rows > cell_rows << (2 * deeper) and file.order + deeper < KEY_ORDER:
+            deeper += 1
+        first = file.npix << (2 * deeper)
+        cells.extend(Cell(file.order + deeper, first + i) for i in range(1 << (2 * deeper)))
+    return cells
+
+
+def cell_frame(spark: SparkSession, cells: list[Cell]) -> DataFrame:
+    """Return the cells as a DataFrame (order, npix), spread over tasks."""
+    cores = spark.sparkContext.defaultParallelism
+    tasks = max(1, min(len(cells), max(2 * cores, len(cells) // _CELLS_PER_TASK)))
+    rows = [(cell.order, cell.npix) for cell in cells]
+    return spark.createDataFrame(rows, "order int, npix long").repartition(tasks, "npix")
+
+
+def cells_of(batch: pa.RecordBatch) -> Iterator[Cell]:
+    """Yield the cells of a batch of `cell_frame`."""
+    yield from map(Cell, batch.column("order").to_pylist(), batch.column("npix").to_pylist())

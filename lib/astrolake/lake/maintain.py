@@ -1,0 +1,86 @@
+"""Keeping tables small and tidy: layout as planned anew, superseded files and orphans removed."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+
+import pyarrow.parquet as pq
+
+from astrolake.lake.delta import Snapshot, load_table
+from astrolake.lake.lake import Lake
+from astrolake.lake.reader import frame_of, table_snapshot
+from astrolake.lake.vacuum import delete_orphans, find_orphans, vacuum_superseded
+from astrolake.lake.writer import TableWriter, Written
+from astrolake.schema import REGISTRY, Table
+from astrolake.schema.arrow import column_of
+
+_LOG = logging.getLogger("astrolake")
+#: An unpartitioned table is compacted when it has more files than this.
+_FEW_FILES = 8
+_KEYS = ("source_id", "object_id", "detection_id", "left_id")
+
+
+@dataclass(frozen=True)
+class Tidied:
+    """What vacuuming did, or would do, to a table."""
+
+    table: str
+    superseded: int
+    orphans: int
+
+
+def vacuum_table(lake: Lake, table: str, hours: float, *, dry_run: bool) -> Tidied:
+    """Delete files that were superseded, or left by killed runs, at least `hours` ago.
+
+    With 0 hours no run may be writing to the table. Versions that used the files are gone.
+    """
+    storage = lake.delta_storage(table)
+    # Orphans first: a vacuumed tombstone would make its file look like one.
+    before = time.time() - hours * 3600
+    orphans = [orphan for orphan in find_orphans(storage) if orphan.modified_s <= before]
+    superseded = vacuum_superseded(storage, hours, dry_run=dry_run)
+    if not dry_run:
+        delete_orphans(storage, orphans)
+    verb = "would delete" if dry_run else "deleted"
+    _LOG.info("%s: %s %d superseded files, %d orphans", table, verb, len(superseded), len(orphans))
+    return Tidied(table, len(superseded), len(orphans))
+
+
+def compact_table(writer: TableWriter, table: str, *, dry_run: bool) -> Written | None:
+    """Rewrite a table whose layout is not the one its rows would get today; None when it is.
+
+    Unpartitioned tables are compacted by delta-rs at once, in a commit of their own.
+    """
+    storage = writer.lake.delta_storage(table)
+    snapshot = table_snapshot(writer.lake, table)
+    if not snapshot.is_positional:
+        if len(snapshot.files) > _FEW_FILES:
+            _LOG.info("%s: %s %d files", table, "would merge" if dry_run else "merging", len(snapshot.files))
+            if not dry_run and (handle := load_table(storage)) is not None:
+                handle.optimize.compact()
+        return None
+    rows = frame_of(writer.spark, snapshot).drop("Norder", "Dir", "Npix")
+    planned = writer.plan(rows)
+    present = sorted((file.order, file.npix) for file in snapshot.files)
+    if present == sorted(zip(planned.order.tolist(), planned.npix.tolist(), strict=True)):
+        return None
+    verb = "would rewrite" if dry_run else "rewriting"
+    _LOG.info("%s: %s %d files as %d partitions", table, verb, len(present), len(planned))
+    return None if dry_run else writer.replace_rows(rows, declared(table, snapshot))
+
+
+def declared(table: str, snapshot: Snapshot) -> Table:
+    """Return the declaration of an existing positional table, units and UCDs from its files."""
+    known = REGISTRY.get(table)
+    if known is not None and list(known.column_names) == snapshot.stored_names:
+        return known
+    schema = snapshot.schema
+    if snapshot.files:
+        path = snapshot.storage.path(snapshot.files[0].path)
+        with snapshot.storage.fs.open(path, "rb") as stream:
+            schema = pq.read_schema(stream)
+    columns = tuple(column_of(schema.field(name)) for name in snapshot.stored_names)
+    key = next(name for name in (*_KEYS, *snapshot.stored_names) if name in snapshot.stored_names)
+    return Table(table, "a row", (key,), columns, positional=True)

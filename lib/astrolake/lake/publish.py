@@ -1,0 +1,100 @@
+"""Publishing a table: one current set of files that every engine reads as it is."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from astrolake.errors import AstrolakeError
+from astrolake.lake.delta import load_table
+from astrolake.lake.glue import register_table
+from astrolake.lake.hats import write_hats_metadata
+from astrolake.lake.lake import Lake
+from astrolake.lake.reader import table_snapshot
+from astrolake.lake.vacuum import Orphan, delete_orphans, find_orphans, prune_empty, vacuum_superseded
+from astrolake.schema import RUNS
+
+#: A run that has not ended after this long was killed.
+RUN_LIMIT_HOURS = 24.0
+
+
+class NotPublishable(AstrolakeError):
+    """A directory holds files that a HATS reader would take for rows of the table."""
+
+
+def publish_hats(lake: Lake, table: str, retain_hours: float, now: datetime) -> int:
+    """Clear a positional table's directory of superseded files, write its HATS metadata, return its version.
+
+    The files of the current version are never touched, so its readers go on undisturbed.
+
+    Raises
+    ------
+    NotPublishable
+        When superseded files are younger than `retain_hours`, or files of a run that
+        may still be writing lie there.
+    """
+    storage = lake.delta_storage(table, positional=True)
+    vacuum_superseded(storage, retain_hours)
+    young = vacuum_superseded(storage, 0, dry_run=True)
+    if young:
+        raise NotPublishable(
+            f"table {table}: {len(young)} superseded files are younger than {retain_hours:g} h and HATS readers "
+            "would count their rows twice; publish later or with --retain-hours 0"
+        )
+    _clear_orphans(lake, table, now)
+    prune_empty(storage)
+    snapshot = table_snapshot(lake, table)
+    write_hats_metadata(lake.table_storage(table), table, snapshot, now)
+    return snapshot.version
+
+
+def _clear_orphans(lake: Lake, table: str, now: datetime) -> None:
+    storage = lake.delta_storage(table)
+    orphans = find_orphans(storage)
+    alive = live_runs(lake, now) if orphans else set()
+    writing = [orphan for orphan in orphans if orphan.run_id in alive]
+    if writing:
+        raise NotPublishable(
+            f"table {table}: {len(writing)} files of run {writing[0].run_id}, which has not ended; wait for it, "
+            "or, if it was killed, remove them with maintain_tables --vacuum-hours 0"
+        )
+    delete_orphans(storage, orphans)
+
+
+def live_runs(lake: Lake, now: datetime) -> set[str]:
+    """Return the runs that have not ended and started less than `RUN_LIMIT_HOURS` ago."""
+    handle = load_table(lake.delta_storage(RUNS.name, positional=False))
+    if handle is None:
+        return set()
+    open_runs = [("status", "=", "running")]
+    rows = handle.to_pyarrow_table(columns=["run_id", "started_at"], filters=open_runs).to_pylist()
+    since = now - timedelta(hours=RUN_LIMIT_HOURS)
+    return {row["run_id"] for row in rows if row["started_at"] > since}
+
+
+def publish_tables(
+    lake: Lake, tables: list[str], retain_hours: float | None, database: str | None, now: datetime
+) -> tuple[dict[str, int], dict[str, str]]:
+    """Publish tables and return their versions, and those refused with the reason.
+
+    Parameters
+    ----------
+    retain_hours : float or None
+        Age from which superseded files are deleted; None writes no HATS metadata.
+    database : str or None
+        Glue database to register the tables in.
+    """
+    versions: dict[str, int] = {}
+    refused: dict[str, str] = {}
+    for table in tables:
+        snapshot = table_snapshot(lake, table)
+        try:
+            if retain_hours is not None and snapshot.is_positional:
+                versions[table] = publish_hats(lake, table, retain_hours, now)
+            else:
+                versions[table] = snapshot.version
+        except NotPublishable as error:
+            refused[table] = str(error)
+            continue
+        if database is not None:
+            register_table(lake, table, database)
+    return versions, refused

@@ -1,0 +1,185 @@
+"""Images made fit for SEP, their background and their noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import sep
+from numpy.typing import ArrayLike, NDArray
+from scipy.ndimage import maximum_filter1d, minimum_filter1d
+
+from astrolake.errors import BadInput
+from astrolake.photometry.options import ExtractionOptions
+
+Image = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+#: SEP takes values of this size for "no data".
+_HUGE = 1e30
+#: Fewer good pixels than this make no background.
+_MIN_GOOD_PIXELS = 25
+#: Squares of exact zeros of this size are sky that was never observed.
+_BLANK_BOX_PX = 11
+#: Fraction of exact zeros from which on such squares are looked for.
+_BLANK_FRACTION = 0.01
+#: Level and noise that SEP returns when no mesh has half of its pixels.
+_NO_MESH = (0.0, 1.0)
+#: The local noise is never less than this fraction of the global noise: constant patches have none.
+_NOISE_FLOOR = 0.01
+
+
+@dataclass(frozen=True)
+class Sky:
+    """An image without its background.
+
+    Parameters
+    ----------
+    residual : (ny, nx) float32
+        Image minus background; 0 where the image is bad.
+    level : (ny, nx) float32
+        Background.
+    noise : (ny, nx) float32 or float
+        Standard deviation of a pixel without source light.
+    bad : (ny, nx) bool or None
+        Pixels without a usable value; None when there are none.
+    global_level, global_rms : float
+        Median of the background map and of its noise.
+    """
+
+    residual: Image
+    level: Image
+    noise: Image | float
+    bad: Mask | None
+    global_level: float
+    global_rms: float
+
+
+def native_image(data: ArrayLike, bad: ArrayLike | None = None) -> tuple[Image, Mask | None]:
+    """Convert any 2-D array to native, contiguous float32 and collect its bad pixels.
+
+    Bad are the pixels of `bad`, the masked ones of a masked array, NaN, infinite and absurd
+    (1e30 and more) values, and squares of exact zeros, which mosaics hold where nothing was observed.
+
+    Parameters
+    ----------
+    data : (ny, nx) array of any number type, byte order and stride
+        An array that is float32, native and contiguous already is not copied.
+    bad : (ny, nx) bool, optional
+        True where a pixel must not be used.
+
+    Returns
+    -------
+    image : (ny, nx) float32
+    bad : (ny, nx) bool, or None when every pixel is good
+
+    Raises
+    ------
+    BadInput
+        When the image is not 2-D, not numeric, empty, or of another shape than `bad`.
+    """
+    values = np.asarray(data.data if isinstance(data, np.ma.MaskedArray) else data)
+    if values.ndim != 2 or values.size == 0:
+        raise BadInput(
+            f"an image has two axes with pixels, this one has the shape {values.shape}", "BadShape"
+        )
+    if values.dtype.kind not in "uif":
+        raise BadInput(f"pixels of type {values.dtype} are no real numbers", "BadType")
+    with np.errstate(over="ignore"):
+        image = np.ascontiguousarray(values, dtype=np.float32)
+    unusable = ~(np.abs(image) < _HUGE)
+    if isinstance(data, np.ma.MaskedArray):
+        unusable |= data.mask
+    if bad is not None:
+        unusable |= _same_shape(bad, image, "the mask").astype(bool)
+    _add_blank(image, unusable)
+    return image, (unusable if unusable.any() else None)
+
+
+def native_variance(variance: ArrayLike, image: Image, bad: Mask | None) -> tuple[Image, Mask | None]:
+    """Return the noise of each pixel and add those without a positive, finite variance to the bad ones."""
+    values = _same_shape(variance, image, "the variance").astype(np.float32)
+    usable = np.isfinite(values) & (values > 0)
+    if isinstance(variance, np.ma.MaskedArray):
+        usable &= np.logical_not(variance.mask)
+    noise = np.sqrt(np.where(usable, values, np.float32(0)))
+    if usable.all():
+        return noise, bad
+    return noise, (~usable if bad is None else bad | ~usable)
+
+
+def subtract_background(
+    image: Image, bad: Mask | None, options: ExtractionOptions, noise: Image | None = None
+) -> Sky:
+    """Map the background and the noise of an image and subtract the background.
+
+    The estimate is SExtractor's (Bertin & Arnouts 1996, A&AS 117, 393, section 3): the clipped mode
+    of each mesh, median filtered over neighbouring meshes, interpolated with bicubic splines.
+
+    Parameters
+    ----------
+    image, bad
+        As `native_image` returns them.
+    options : ExtractionOptions
+        Mesh and filter size, and which noise to use when `noise` is None.
+    noise : (ny, nx) float32, optional
+        Standard deviation of each pixel, where the survey gives it.
+
+    Raises
+    ------
+    BadInput
+        When too few pixels are good, or the image has no noise.
+    """
+    good = image.size if bad is None else image.size - int(np.count_nonzero(bad))
+    if good < _MIN_GOOD_PIXELS:
+        raise BadInput(
+            f"only {good} of {image.size} pixels can be used: check the mask, or the image is empty",
+            "NoGoodPixels",
+        )
+    box, smooth = options.background_box_px, options.background_filter
+    model = sep.Background(image, mask=bad, bw=box, bh=box, fw=smooth, fh=smooth)
+    flat = bad is not None and good < image.size / 2 and (model.globalback, model.globalrms) == _NO_MESH
+    if bad is not None and flat:
+        pixels = image[~bad]
+        model = sep.Background(pixels[np.newaxis, :], bw=pixels.size, bh=1)
+    global_level, global_rms = float(model.globalback), _checked_rms(model)
+    level = np.full_like(image, global_level) if flat else model.back(dtype=np.float32)
+    if noise is None and options.noise == "local" and not flat:
+        noise = model.rms(dtype=np.float32)
+        np.maximum(noise, np.float32(_NOISE_FLOOR * global_rms), out=noise)
+    residual = image - level
+    if bad is not None:
+        residual[bad] = 0
+    return Sky(residual, level, global_rms if noise is None else noise, bad, global_level, global_rms)
+
+
+def _checked_rms(model: Any) -> float:
+    """Return the global noise; SEP says 1 for an image without any."""
+    if model.globalrms == 1.0 and not model.rms().any():
+        raise BadInput(
+            "the image has no noise: a constant image holds no sources, and constant fill values must be"
+            " marked in the mask",
+            "NoNoise",
+        )
+    return float(model.globalrms)
+
+
+def _add_blank(image: Image, unusable: Mask) -> None:
+    zero = image == 0
+    if np.count_nonzero(zero) < _BLANK_FRACTION * image.size:
+        return
+    box = _BLANK_BOX_PX
+    blank = zero.view(np.uint8)
+    for axis in (0, 1):
+        blank = minimum_filter1d(blank, box, axis=axis, mode="constant", cval=1)
+    for axis in (0, 1):
+        blank = maximum_filter1d(blank, box, axis=axis, mode="constant", cval=0)
+    unusable |= blank.view(bool)
+
+
+def _same_shape(array: ArrayLike, image: Image, what: str) -> NDArray[np.generic]:
+    out = np.asarray(array)
+    if out.shape != image.shape:
+        raise BadInput(f"{what} has the shape {out.shape}, the image {image.shape}", "BadShape")
+    return out

@@ -1,0 +1,162 @@
+"""Source extraction: from the pixels of one image to the measures of its sources."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from astrolake.errors import BadArguments
+from astrolake.photometry.background import Sky, native_image, native_variance, subtract_background
+from astrolake.photometry.detection import Detections, detect_sources
+from astrolake.photometry.flags import Flag, object_flags
+from astrolake.photometry.measure import (
+    Columns,
+    Scene,
+    centroids,
+    circular_photometry,
+    half_light_radius,
+    isophotal_photometry,
+    kron_photometry,
+    reaches,
+    shapes,
+    surroundings,
+)
+from astrolake.photometry.options import ExtractionOptions
+
+
+@dataclass(frozen=True)
+class FrameInfo:
+    """What extraction found out about the image as a whole.
+
+    Parameters
+    ----------
+    background, background_rms : float
+        Median of the background map and of its noise, units of the image.
+    bad_fraction : float
+        Fraction of pixels that were not used.
+    attempts : int
+        Detection runs: 1, and 1 more for every time SEP's limits were raised.
+    deblended : bool
+        False when the image was too crowded for deblending.
+    """
+
+    background: float
+    background_rms: float
+    bad_fraction: float
+    attempts: int
+    deblended: bool
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """The sources of one image.
+
+    Parameters
+    ----------
+    columns : dict of (n,) arrays
+        Named and with units as in the table `detections`, positions in px from the first pixel centre;
+        `flux_aper` and `flux_aper_err` have the shape (n, number of apertures). Positions are finite.
+    aperture_radii_px : tuple of float
+        Radii of the apertures.
+    info : FrameInfo
+        The image as a whole.
+    """
+
+    columns: Columns
+    aperture_radii_px: tuple[float, ...]
+    info: FrameInfo
+
+    def __len__(self) -> int:
+        return len(self.columns["x"])
+
+
+def extract_frame(
+    data: ArrayLike,
+    *,
+    bad: ArrayLike | None = None,
+    variance: ArrayLike | None = None,
+    options: ExtractionOptions | None = None,
+    gain: float | None = None,
+    saturation: float | None = None,
+) -> Extraction:
+    """Detect and measure the sources of an image.
+
+    Parameters
+    ----------
+    data : (ny, nx) array
+        Pixels in any linear unit; any number type and byte order. Native float32 is not copied.
+    bad : (ny, nx) bool, optional
+        True where a pixel must not be used. NaN, infinite and blank (zero) areas are found without it.
+    variance : (ny, nx) array, optional
+        Variance of each pixel, sky noise only, in image units squared; not positive where unusable.
+        Taken as it is. Without it the noise is that of the background map.
+    options : ExtractionOptions, optional
+        Thresholds and apertures.
+    gain : float, optional
+        Electrons per image unit. Without it all errors lack photon noise, and all sources are flagged.
+    saturation : float, optional
+        Pixel value from which on a source is flagged as saturated.
+
+    Returns
+    -------
+    Extraction
+        In the order in which SEP completes sources, which is the same for every run; may be empty.
+
+    Raises
+    ------
+    BadInput
+        When the image has no good pixels or no noise, or shapes differ.
+    BadArguments
+        When the gain is not positive.
+    """
+    options = options or ExtractionOptions()
+    if gain is not None and not (np.isfinite(gain) and gain > 0):
+        raise BadArguments(f"gain={gain!r} must be positive; leave it out when it is unknown")
+    sky = prepare_sky(data, bad, variance, options)
+    found = detect_sources(sky, options, gain)
+    columns = _measure(sky, found, options, gain)
+    if saturation is not None:
+        columns["flags"][reaches(sky, found.objects, saturation)] |= Flag.SATURATED
+    info = FrameInfo(
+        background=sky.global_level,
+        background_rms=sky.global_rms,
+        bad_fraction=0.0 if sky.bad is None else float(sky.bad.mean()),
+        attempts=found.attempts,
+        deblended=not found.flags & Flag.NOT_DEBLENDED,
+    )
+    return Extraction(columns, options.aperture_radii_px, info)
+
+
+def prepare_sky(
+    data: ArrayLike, bad: ArrayLike | None, variance: ArrayLike | None, options: ExtractionOptions
+) -> Sky:
+    """Convert an image for SEP and subtract its background; arguments as in `extract_frame`."""
+    image, unusable = native_image(data, bad)
+    noise = None
+    if variance is not None:
+        noise, unusable = native_variance(variance, image, unusable)
+    return subtract_background(image, unusable, options, noise)
+
+
+def _measure(sky: Sky, found: Detections, options: ExtractionOptions, gain: float | None) -> Columns:
+    scene = Scene(sky, found.segments if options.mask_neighbours else None, gain)
+    objects, ids = found.objects, np.arange(1, len(found.objects) + 1, dtype=np.int32)
+    flags = object_flags(objects["flag"]) | np.int32(found.flags | (Flag.NO_GAIN if gain is None else 0))
+    kron = kron_photometry(scene, objects, ids, options)
+    radius = half_light_radius(scene, objects, ids, kron["flux_auto"])
+    centre = centroids(scene, objects, radius)
+    aper = circular_photometry(scene, centre["x"], centre["y"], ids, options.aperture_radii_px)
+    for part in (kron, centre, aper):
+        flags |= part.pop("flags")
+    return {
+        **centre,
+        **kron,
+        **isophotal_photometry(scene, objects, found.segments),
+        **aper,
+        "flux_radius": radius,
+        **shapes(objects),
+        **surroundings(sky, centre["x"], centre["y"]),
+        "flags": flags,
+    }

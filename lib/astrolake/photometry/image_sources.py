@@ -1,0 +1,145 @@
+"""All sources of one image of the lake: pixels in, rows of `detections` out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from astrolake.photometry.astrometry import build_wcs
+from astrolake.photometry.extraction import Extraction, FrameInfo, extract_frame
+from astrolake.photometry.fits_io import read_frame
+from astrolake.photometry.magnitudes import calibrate
+from astrolake.photometry.options import ExtractionOptions
+from astrolake.schema import DETECTIONS, HEALPIX_COLUMN, PIXEL_DETECTIONS, Table
+from astrolake.schema.arrow import arrow_schema
+from astrolake.sky.healpix import healpix29
+from astrolake.sky.overlap import Footprint, owner_is_self
+
+#: Apertures of images whose pixel scale is unknown, in pixels.
+_PIXEL_RADII = (3.0, 5.0, 7.5)
+
+
+@dataclass(frozen=True)
+class ImageSources:
+    """What one image gave.
+
+    Parameters
+    ----------
+    rows : pa.Table
+        Columns of `detections` (of `pixel_detections` without WCS) but run_id.
+    has_wcs : bool
+    info : FrameInfo
+    n_lost : int
+        Sources whose position has no place on the sky (beyond the projection's horizon).
+    """
+
+    rows: pa.Table
+    has_wcs: bool
+    info: FrameInfo
+    n_lost: int = 0
+
+
+def image_sources(
+    image: Mapping[str, Any],
+    overlapping: Sequence[Mapping[str, Any]],
+    options: ExtractionOptions,
+    radii_arcsec: tuple[float, ...],
+    storage_options: dict[str, str] | None = None,
+) -> ImageSources:
+    """Read an image, extract its sources and put them on the sky and on the AB scale.
+
+    Parameters
+    ----------
+    image : mapping
+        Row of `images`.
+    overlapping : sequence of mappings
+        Rows (image_id, naxis1, naxis2, pixel_scale_arcsec, wcs_header) of the images of the same
+        visit and band that share sky with it; they decide on `is_primary`.
+    options : ExtractionOptions
+        The apertures in pixels are replaced by `radii_arcsec` where the pixel scale is known.
+    radii_arcsec : tuple of float
+        Radii of the circular apertures.
+
+    Raises
+    ------
+    BadInput
+        When the file cannot be read or holds no usable pixels.
+    """
+    scale = image["pixel_scale_arcsec"]
+    radii = tuple(radius / scale for radius in radii_arcsec) if scale else _PIXEL_RADII
+    frame = read_frame(image, storage_options=storage_options)
+    found = extract_frame(
+        frame.data,
+        bad=frame.bad,
+        variance=frame.variance,
+        options=replace(options, aperture_radii_px=radii),
+        gain=image["gain"],
+        saturation=image["saturation"],
+    )
+    columns = _columns(found, image)
+    if image["wcs_kind"] == "none" or not image["wcs_header"]:
+        return ImageSources(_table(columns, PIXEL_DETECTIONS), False, found.info)
+    columns |= _sky_columns(columns, image, overlapping)
+    on_sky = np.isfinite(columns["ra"]) & np.isfinite(columns["dec"])
+    if not on_sky.all():
+        columns = {name: values[on_sky] for name, values in columns.items()}
+    columns[HEALPIX_COLUMN] = healpix29(columns["ra"], columns["dec"])
+    return ImageSources(_table(columns, DETECTIONS), True, found.info, int((~on_sky).sum()))
+
+
+def _columns(found: Extraction, image: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return the measures and the columns that say where they come from."""
+    n = len(found)
+    columns: dict[str, np.ndarray] = dict(calibrate(found, image["zero_point_ab"], image["pixel_scale_arcsec"]))
+    number = np.arange(n)
+    columns["number"] = number
+    columns["detection_id"] = np.char.add(f"{image['image_id']}-", number.astype(str)) if n else np.array([], str)
+    for name in ("image_id", "survey", "band", "visit", "mjd"):
+        columns[name] = np.full(n, image[name], dtype=object)
+    return columns
+
+
+def _sky_columns(
+    columns: dict[str, np.ndarray], image: Mapping[str, Any], overlapping: Sequence[Mapping[str, Any]]
+) -> dict[str, np.ndarray]:
+    scale = image["pixel_scale_arcsec"]
+    wcs = build_wcs(image["wcs_header"])
+    ra, dec = wcs.pixel_to_sky(columns["x"], columns["y"])
+    # The pixel grid may be rotated and is square within a percent: one error serves both axes.
+    error = np.hypot(columns["x_err"], columns["y_err"]) / np.sqrt(2.0) * scale
+    own = _footprint(image)
+    others = [_footprint(other) for other in overlapping]
+    usable = np.isfinite(ra) & np.isfinite(dec)
+    primary = np.zeros(len(ra), dtype=bool)
+    primary[usable] = owner_is_self(ra[usable], dec[usable], own, others)
+    return {"ra": np.mod(ra, 360.0), "dec": dec, "ra_err": error, "dec_err": error, "is_primary": primary}
+
+
+def _footprint(image: Mapping[str, Any]) -> Footprint:
+    return Footprint(
+        image["image_id"],
+        image["naxis1"],
+        image["naxis2"],
+        image["pixel_scale_arcsec"],
+        build_wcs(image["wcs_header"]).sky_to_pixel,
+    )
+
+
+def _table(columns: dict[str, np.ndarray], table: Table) -> pa.Table:
+    """Return the declared columns; NaN becomes null."""
+    schema = arrow_schema(table)
+    fields = [pa.field(field.name, field.type) for field in schema if field.name != "run_id"]
+    arrays = [_array(columns[field.name], field.type) for field in fields]
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+
+
+def _array(values: np.ndarray, kind: pa.DataType) -> pa.Array:
+    if pa.types.is_list(kind):
+        flat = pa.array(np.ascontiguousarray(values).ravel(), kind.value_type, from_pandas=True)
+        offsets = np.arange(0, values.size + 1, max(values.shape[1], 1), dtype=np.int32)
+        return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), flat, type=kind)
+    return pa.array(values, kind, from_pandas=True)

@@ -1,0 +1,217 @@
+"""Measures of detected sources: Kron, isophotal and aperture fluxes, centroids, shapes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import sep
+from numpy.typing import NDArray
+
+from astrolake.photometry.background import Sky
+from astrolake.photometry.flags import Flag, aperture_flags, where
+from astrolake.photometry.options import ExtractionOptions
+
+Float64 = NDArray[np.float64]
+Int32 = NDArray[np.int32]
+Objects = NDArray[np.void]
+Columns = dict[str, NDArray[Any]]
+
+#: SExtractor integrates the first radial moment out to six isophotal radii.
+_KRON_LIMIT = 6.0
+#: A Kron aperture with more masked pixels than this has neighbours (SExtractor's CROWD_THRESHOLD).
+_CROWDED = 0.1
+#: A windowed centroid further off than this many rms semi-major axes has run to a neighbour.
+_MAX_SHIFT = 0.5
+#: Standard deviation of a Gaussian in half-light radii, as SExtractor rounds it.
+_SIGMA_PER_HALF_LIGHT = 2.0 / 2.35
+_FWHM_PER_SIGMA = float(np.sqrt(8 * np.log(2)))
+# Subpixels per axis, as SExtractor, but for the window: its 11 take four times as long for 0.001 px.
+_SUBPIX_AUTO, _SUBPIX_CIRCLE, _SUBPIX_RADIUS, _SUBPIX_WINDOW = 1, 5, 5, 2
+#: The rms of a uniform pixel is the smallest axis.
+_PIXEL_RMS = float(np.sqrt(1 / 12))
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Where sources are measured.
+
+    Parameters
+    ----------
+    sky : Sky
+        Image without background, and its noise.
+    segments : (ny, nx) int32 or None
+        Owner of each pixel. Pixels of other sources count as 0 in every aperture: filling them with the
+        mean of the rest, as SEP does with a mask, spoils faint sources beside bright ones. None masks
+        nothing.
+    gain : float or None
+        Electrons per image unit; None leaves photon noise out of the errors.
+    """
+
+    sky: Sky
+    segments: Int32 | None
+    gain: float | None
+
+    def masking(self, ids: Int32) -> dict[str, Int32]:
+        """Return SEP's arguments that leave out the pixels of all sources but the own."""
+        return {} if self.segments is None else {"segmap": self.segments, "seg_id": ids}
+
+
+def ellipses(objects: Objects) -> tuple[Float64, Float64, Float64]:
+    """Return a, b (rms, px) and theta (radians, within +-pi/2) that SEP accepts for any detection."""
+    a, b = (np.nan_to_num(objects[name], nan=_PIXEL_RMS).clip(min=_PIXEL_RMS) for name in ("a", "b"))
+    return a, np.minimum(a, b), np.nan_to_num(objects["theta"]).clip(-np.pi / 2, np.pi / 2)
+
+
+def kron_photometry(scene: Scene, objects: Objects, ids: Int32, options: ExtractionOptions) -> Columns:
+    """Measure fluxes in Kron ellipses, SExtractor's FLUX_AUTO (Kron 1980, ApJS 43, 305).
+
+    `kron_radius` is SExtractor's KRON_RADIUS: the scale of the ellipse (a, b) that was summed, factor and
+    minimum included.
+    """
+    masking, shape = scene.masking(ids), ellipses(objects)
+    x, y = objects["x"], objects["y"]
+    first_moment, moment_flags = sep.kron_radius(scene.sky.residual, x, y, *shape, _KRON_LIMIT, **masking)
+    scale = np.maximum(options.kron_factor * first_moment, options.kron_min_radius)
+    flux, error, sep_flags = sep.sum_ellipse(
+        scene.sky.residual,
+        x,
+        y,
+        *shape,
+        scale,
+        err=scene.sky.noise,
+        gain=scene.gain,
+        subpix=_SUBPIX_AUTO,
+        **masking,
+    )
+    flags = aperture_flags(sep_flags | moment_flags) | where(first_moment <= 0, Flag.NO_KRON_RADIUS)
+    flags |= _coverage_flags(scene, (x, y, *shape, scale), masking)
+    return {"flux_auto": flux, "flux_auto_err": error, "kron_radius": scale, "flags": flags}
+
+
+def _coverage_flags(scene: Scene, ellipse: tuple[Float64, ...], masking: dict[str, Int32]) -> Int32:
+    """Flag ellipses that hold bad pixels or, for more than a tenth, pixels of others."""
+
+    def area(pixels: NDArray[np.uint8], **mask: Int32) -> Float64:
+        total: Float64 = sep.sum_ellipse(pixels, *ellipse, subpix=_SUBPIX_AUTO, **mask)[0]
+        return total
+
+    ones = np.ones(scene.sky.residual.shape, dtype=np.uint8)
+    whole = good = area(ones)
+    usable = ones
+    if scene.sky.bad is not None:
+        usable = np.logical_not(scene.sky.bad).view(np.uint8)
+        good = area(usable)
+    own = area(usable, **masking)
+    return where(own < (1 - _CROWDED) * whole, Flag.NEIGHBOURS) | where(good < whole, Flag.BAD_PIXELS)
+
+
+def isophotal_photometry(scene: Scene, objects: Objects, segments: Int32) -> Columns:
+    """Sum the pixels of each source above the threshold, SExtractor's FLUX_ISO."""
+    flux = objects["flux"].astype(np.float64)
+    noise = scene.sky.noise
+    variance: Float64
+    if isinstance(noise, np.ndarray):
+        owned = np.flatnonzero(segments)
+        pixel_variance = noise.ravel()[owned].astype(np.float64) ** 2
+        sums = np.bincount(segments.ravel()[owned], pixel_variance, len(objects) + 1)
+        variance = sums[1:].astype(np.float64)
+    else:
+        variance = np.asarray(objects["npix"] * noise**2, dtype=np.float64)
+    if scene.gain is not None:
+        variance = variance + np.maximum(flux, 0) / scene.gain
+    return {"flux_iso": flux, "flux_iso_err": np.sqrt(variance), "n_pixels": objects["npix"].astype(np.int32)}
+
+
+def half_light_radius(scene: Scene, objects: Objects, ids: Int32, flux_auto: Float64) -> Float64:
+    """Return the radius of the circle that holds half of flux_auto, px; NaN where that is not positive."""
+    radius, _ = sep.flux_radius(
+        scene.sky.residual,
+        objects["x"],
+        objects["y"],
+        _KRON_LIMIT * ellipses(objects)[0],
+        0.5,
+        normflux=flux_auto,
+        subpix=_SUBPIX_RADIUS,
+        **scene.masking(ids),
+    )
+    return np.where((flux_auto > 0) & (radius > 0), radius, np.nan)
+
+
+def centroids(scene: Scene, objects: Objects, half_light_px: Float64) -> Columns:
+    """Return windowed centroids, SExtractor's XWIN_IMAGE with the first pixel centre at 0.
+
+    The window knows no neighbours. Where it moved by more than half of the semi-major axis, or had no
+    half-light radius to start from, the isophotal centroid stays and is flagged.
+
+    The errors are those of the isophotal centroid, sqrt(sum(s_i^2 (x_i - x)^2)) / sum(I_i), with the pixel
+    variances s_i^2 from sky and, with a gain, photon noise (ERRX2_IMAGE, SExtractor user's manual,
+    "Position and shape parameters"). They hold for uncorrelated noise.
+    """
+    x, y = objects["x"], objects["y"]
+    sigma = _SIGMA_PER_HALF_LIGHT * np.nan_to_num(half_light_px)
+    x_win, y_win, _ = sep.winpos(scene.sky.residual, x, y, sigma, subpix=_SUBPIX_WINDOW)
+    shift = np.hypot(x_win - x, y_win - y)
+    # A NaN on either side compares false: it stays with the isophote.
+    settled = (shift <= _MAX_SHIFT * objects["a"]) & np.isfinite(half_light_px)
+    return {
+        "x": np.where(settled, x_win, x),
+        "y": np.where(settled, y_win, y),
+        "x_err": np.sqrt(objects["errx2"]),
+        "y_err": np.sqrt(objects["erry2"]),
+        "flags": where(~settled, Flag.ISOPHOTAL_CENTROID),
+    }
+
+
+def circular_photometry(
+    scene: Scene, x: Float64, y: Float64, ids: Int32, radii_px: tuple[float, ...]
+) -> Columns:
+    """Sum circular apertures: `flux_aper` and `flux_aper_err` have the shape (n, len(radii_px))."""
+    flux = np.empty((len(x), len(radii_px)))
+    error = np.empty_like(flux)
+    flags = np.zeros(len(x), dtype=np.int32)
+    for i, radius in enumerate(radii_px):
+        flux[:, i], error[:, i], sep_flags = sep.sum_circle(
+            scene.sky.residual,
+            x,
+            y,
+            radius,
+            err=scene.sky.noise,
+            gain=scene.gain,
+            subpix=_SUBPIX_CIRCLE,
+            **scene.masking(ids),
+        )
+        flags |= aperture_flags(sep_flags)
+    return {"flux_aper": flux, "flux_aper_err": error, "flags": flags}
+
+
+def shapes(objects: Objects) -> Columns:
+    """Return the isophotal shape: a, b, theta (degrees) and the FWHM of a Gaussian of the same moments."""
+    a, b, theta = ellipses(objects)
+    fwhm = _FWHM_PER_SIGMA * np.sqrt((a**2 + b**2) / 2)
+    return {
+        "a": a,
+        "b": b,
+        "theta": np.degrees(theta),
+        "fwhm": fwhm,
+        "peak": objects["peak"].astype(np.float64),
+    }
+
+
+def surroundings(sky: Sky, x: Float64, y: Float64) -> Columns:
+    """Return background and noise at each position, and its distance to the image border."""
+    ny, nx = sky.residual.shape
+    row, column = np.rint(y).astype(np.intp).clip(0, ny - 1), np.rint(x).astype(np.intp).clip(0, nx - 1)
+    noise = sky.noise[row, column] if isinstance(sky.noise, np.ndarray) else np.full(len(x), sky.noise)
+    return {
+        "background": sky.level[row, column].astype(np.float64),
+        "background_rms": np.where(noise > 0, noise, np.nan).astype(np.float64),
+        "edge_distance_px": np.minimum.reduce([x + 0.5, y + 0.5, nx - 0.5 - x, ny - 0.5 - y]),
+    }
+
+
+def reaches(sky: Sky, objects: Objects, saturation: float) -> NDArray[np.bool_]:
+    """Return whether the highest pixel of each source, its background included, reaches a level."""
+    peak = objects["peak"] + sky.level[objects["ypeak"], objects["xpeak"]]
+    return np.asarray(peak >= saturation)

@@ -1,0 +1,109 @@
+"""Options of source extraction, validated once."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from astrolake.errors import BadArguments
+
+Kernel = tuple[tuple[float, ...], ...]
+
+#: SExtractor's default detection filter, a pyramid of 2 px FWHM.
+DEFAULT_KERNEL: Kernel = ((1.0, 2.0, 1.0), (2.0, 4.0, 2.0), (1.0, 2.0, 1.0))
+
+
+@dataclass(frozen=True)
+class ExtractionOptions:
+    """Parameters of `extract_frame`; the defaults are SExtractor's where it has one.
+
+    Parameters
+    ----------
+    detect_sigma : float
+        Threshold above the background in units of the noise of one pixel.
+    min_pixels : int
+        Connected pixels above the threshold that make a source.
+    deblend_levels, deblend_contrast
+        Number of deblending thresholds, and fraction of the flux that a branch needs to become a
+        source of its own; contrast 1 turns deblending off.
+    clean : bool
+        Remove detections that the wings of a brighter neighbour explain.
+    background_box_px, background_filter
+        Mesh size of the background map, and size of its median filter in meshes.
+    kernel : tuple of rows or None
+        Detection filter; see `gaussian_kernel`. None detects on the image as it is.
+    noise : {'local', 'global'}
+        Noise of a pixel where no variance is given: that of the background map at the pixel, or the
+        median over the map, as SExtractor does without weight image. In crowded fields 'global'
+        turns the whole centre into one source.
+    aperture_radii_px : tuple of float
+        Radii of the circular apertures, any number.
+    kron_factor, kron_min_radius
+        The AUTO aperture is the ellipse (a, b) scaled by the larger of kron_factor times the Kron
+        radius and kron_min_radius (SExtractor's PHOT_AUTOPARAMS).
+    mask_neighbours : bool
+        Leave the pixels of other sources out of every aperture.
+
+    Raises
+    ------
+    BadArguments
+        When a value is out of range.
+    """
+
+    detect_sigma: float = 1.5
+    min_pixels: int = 5
+    deblend_levels: int = 32
+    deblend_contrast: float = 0.005
+    clean: bool = True
+    background_box_px: int = 64
+    background_filter: int = 3
+    kernel: Kernel | None = DEFAULT_KERNEL
+    noise: Literal["local", "global"] = "local"
+    aperture_radii_px: tuple[float, ...] = (3.0, 5.0, 7.5)
+    kron_factor: float = 2.5
+    kron_min_radius: float = 3.5
+    mask_neighbours: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("detect_sigma", "kron_factor"):
+            _require(getattr(self, name) > 0, name, getattr(self, name), "must be positive")
+        for name in ("min_pixels", "deblend_levels", "background_box_px", "background_filter"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "must be at least 1")
+        _require(
+            0 <= self.deblend_contrast <= 1, "deblend_contrast", self.deblend_contrast, "must be in [0, 1]"
+        )
+        _require(self.kron_min_radius >= 0, "kron_min_radius", self.kron_min_radius, "must not be negative")
+        radii = self.aperture_radii_px
+        _require(all(radius > 0 for radius in radii), "aperture_radii_px", radii, "must all be positive")
+        _require(self.noise in ("local", "global"), "noise", self.noise, "must be 'local' or 'global'")
+        if self.kernel is not None:
+            widths = {len(row) for row in self.kernel}
+            _require(
+                len(widths) == 1 and widths != {0}, "kernel", self.kernel, "must be rows of equal length"
+            )
+
+
+def gaussian_kernel(fwhm_px: float) -> Kernel:
+    """Return a Gaussian detection filter: square, odd, three standard deviations to each side.
+
+    Parameters
+    ----------
+    fwhm_px : float
+        Full width at half maximum, best that of the point-spread function.
+
+    Raises
+    ------
+    BadArguments
+        When the width is not positive.
+    """
+    _require(fwhm_px > 0, "fwhm_px", fwhm_px, "must be positive")
+    sigma = fwhm_px / math.sqrt(8 * math.log(2))
+    half = max(1, math.ceil(3 * sigma))
+    profile = [math.exp(-0.5 * (i / sigma) ** 2) for i in range(-half, half + 1)]
+    return tuple(tuple(u * v for v in profile) for u in profile)
+
+
+def _require(valid: bool, name: str, value: object, rule: str) -> None:
+    if not valid:
+        raise BadArguments(f"{name}={value!r} {rule}")
