@@ -21,7 +21,7 @@ class ExtractSourcesArgs(JobArgs):
 
     band: tuple[str, ...] = flag((), help="bands to extract (all)")
     survey: str = flag("", help="survey to extract (all)")
-    where: str = flag("", help="SQL condition on the table images, e.g. \"mjd > 59000\"")
+    where: str = flag("", help='SQL condition on the table images, e.g. "mjd > 59000"')
     detect_sigma: float = flag(1.5, help="threshold in units of the noise of a pixel")
     min_pixels: int = flag(5, help="connected pixels above the threshold that make a source")
     aperture_radii_arcsec: tuple[float, ...] = flag((1.5, 3.0, 5.0), help="radii of the circular apertures")

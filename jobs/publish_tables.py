@@ -34,7 +34,10 @@ def run(args: PublishTablesArgs, context: JobContext) -> Outcome:
     """Publish each table; units are tables, one that must wait is rejected with its reason."""
     names = chosen_tables(context.lake, args.tables)
     versions, refused = publish_tables(
-        context.lake, names, args.retain_hours if args.hats else None, args.database if args.glue else None,
+        context.lake,
+        names,
+        args.retain_hours if args.hats else None,
+        args.database if args.glue else None,
         datetime.now(UTC),
     )
     rejects = None

@@ -59,7 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     sql = _with_lake(commands.add_parser("sql", help="ask a lake in Athena SQL"), _sql)
     sql.add_argument("query", help="one SELECT; tables are named as `astrolake tables` lists them")
     sql.add_argument("--format", choices=("table", "csv", "jsonl"), default="table")
-    sql.add_argument("--version-of", action="append", default=[], metavar="TABLE=N", help="read an earlier version")
+    sql.add_argument(
+        "--version-of", action="append", default=[], metavar="TABLE=N", help="read an earlier version"
+    )
     _with_lake(commands.add_parser("tables", help="list the tables of a lake"), _tables)
     plot = _with_lake(commands.add_parser("plot", help="draw a lake's pictures and an HTML report"), _plot)
     plot.add_argument("--out", default="pictures", help="directory for the pictures")
@@ -79,10 +81,12 @@ def _with_lake(parser: argparse.ArgumentParser, command: object) -> argparse.Arg
 
 
 def _sql(args: argparse.Namespace) -> None:
-    from astrolake.lake.sql import format_table, run_query
+    from astrolake.lake.sql import run_query
+    from astrolake.lake.sql_text import format_csv, format_json_lines, format_table
 
     answer = run_query(_lake(args), args.query, versions=_versions(args.version_of))
-    print(format_table(answer, args.format))
+    form = {"table": format_table, "csv": format_csv, "jsonl": format_json_lines}[args.format]
+    print(form(answer).rstrip("\n"))
 
 
 def _versions(pairs: Sequence[str]) -> dict[str, int]:
@@ -96,14 +100,12 @@ def _versions(pairs: Sequence[str]) -> dict[str, int]:
 
 
 def _tables(args: argparse.Namespace) -> None:
-    from astrolake.lake.reader import table_snapshot
+    import pyarrow as pa
 
-    lake = _lake(args)
-    rows = [(name, table_snapshot(lake, name)) for name in lake.tables()]
-    width = max([len(name) for name, _ in rows], default=5)
-    print(f"{'table':{width}}  {'rows':>12}  {'files':>6}  {'version':>7}")
-    for name, found in rows:
-        print(f"{name:{width}}  {found.rows:12,}  {len(found.files):6}  {found.version:7}")
+    from astrolake.cli_report import inventory
+    from astrolake.lake.sql_text import format_table
+
+    print(format_table(pa.Table.from_pandas(inventory(_lake(args)), preserve_index=False)))
 
 
 def _plot(args: argparse.Namespace) -> None:

@@ -116,6 +116,14 @@ def test_gain_adds_photon_noise_to_the_isophotal_error():
     )
 
 
+def test_gain_adds_photon_noise_to_the_kron_error():
+    dark, lit = (
+        kron_photometry(Scene(SKY, FOUND.segments, gain), FOUND.objects, IDS, OPTIONS) for gain in (None, 4.0)
+    )
+    added = lit["flux_auto_err"] ** 2 - dark["flux_auto_err"] ** 2
+    np.testing.assert_allclose(added, dark["flux_auto"].clip(0) / 4, rtol=1e-6)
+
+
 def test_a_flux_that_is_not_positive_has_no_half_light_radius():
     radius = half_light_radius(SCENE, FOUND.objects, IDS, np.full(len(IDS), -1.0))
     assert np.isnan(radius).all()

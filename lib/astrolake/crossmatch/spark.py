@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -72,7 +72,7 @@ def match_frame(
     schema = pa.schema([*(arrow_schema(table).field(name) for name in names), (_CELL_ROWS, pa.int64())])
     schema = pa.schema([pa.field(f.name, f.type) for f in schema])
 
-    def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def work(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for cell in cells_of(batch):
                 count = 0
@@ -100,14 +100,15 @@ def _batches(columns: dict[str, pa.Array], schema: pa.Schema) -> Iterator[pa.Rec
 
 
 def _plan(spark: SparkSession, sides: Sequence[tuple[str, Snapshot]], options: MatchOptions) -> MatchPlan:
-    built = [_side(name, snapshot, options.epoch) for name, snapshot in sides]
+    left, right = (_side(name, snapshot, options.epoch) for name, snapshot in sides)
     motion = sum(
         _farthest_motion_deg(spark, snapshot, options.epoch)
-        for side, (_, snapshot) in zip(built, sides, strict=True)
+        for side, (_, snapshot) in zip((left, right), sides, strict=True)
         if side.moves and options.epoch is not None
     )
     return MatchPlan(
-        *built,
+        left,
+        right,
         radius_arcsec=options.radius_arcsec,
         mode=options.mode,
         n=options.n,

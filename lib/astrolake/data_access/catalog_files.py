@@ -14,7 +14,7 @@ from astrolake.data_access.formats.damage import naming
 from astrolake.data_access.formats.detect import FORMATS
 from astrolake.data_access.inputs import list_inputs
 from astrolake.data_access.schemas import lake_schema, merge_schemas
-from astrolake.errors import BadArguments, BadInput
+from astrolake.errors import BadArguments
 
 __all__ = [
     "FORMATS",
@@ -37,7 +37,7 @@ _READERS = {
     "votable": cast(Format, votable),
     "parquet": cast(Format, parquet),
 }
-_INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})$")
+_INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})")
 
 
 def file_schema(file: InputFile, options: ReadOptions) -> pa.Schema:
@@ -111,7 +111,7 @@ def _partition(file: InputFile, options: ReadOptions) -> list[tuple[str, str | N
 def _partition_type(value: str | None) -> pa.DataType:
     if value is None:
         return pa.null()
-    return pa.int64() if _INTEGER.match(value) else pa.string()
+    return pa.int64() if _INTEGER.fullmatch(value) else pa.string()
 
 
 def _with_partition(batch: Batch, file: InputFile, schema: pa.Schema, options: ReadOptions) -> Batch:

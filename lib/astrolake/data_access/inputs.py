@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
 
 from astrolake.data_access.formats.base import InputFile, ReadOptions
 from astrolake.data_access.formats.detect import (
@@ -103,12 +104,18 @@ def _expand(pattern: str, fmt: str, options: ReadOptions) -> list[_Found]:
         if info["type"] == "directory":
             found.extend(_directory(fs, name, fmt, options))
         else:
-            found.append(_Found(name, int(info["size"])))
+            found.append(_Found(name, int(info["size"]), _hive_partition(_below(name, _fixed_part(path)))))
     if not found:
         raise BadInput(
             f"{pattern}: no such file or directory, and no file matches; check the path", "EmptyInput"
         )
     return found
+
+
+def _fixed_part(pattern: str) -> str:
+    """Return the directories of a glob before its first wildcard."""
+    first = min(pattern.index(mark) for mark in _GLOB if mark in pattern)
+    return posixpath.dirname(pattern[:first])
 
 
 def _directory(fs: Any, path: str, fmt: str, options: ReadOptions) -> list[_Found]:
@@ -186,12 +193,18 @@ def _hats_files(fs: Any, path: str) -> list[_Found]:
 def _delta_files(path: str, options: ReadOptions) -> list[_Found]:
     local = path.startswith("/")
     root = path if local else f"s3://{path.removeprefix('s3://')}"
-    table = DeltaTable(root, storage_options=dict(options.storage_options) or None)
+    try:
+        table = DeltaTable(root, storage_options=dict(options.storage_options) or None)
+    except DeltaError as error:
+        problem = f"{path}: the Delta table cannot be opened ({error}); repair its log or name its files"
+        raise BadInput(problem, "UnreadableFile") from error
     hiding = _DELTA_FEATURES & set(table.protocol().reader_features or ())
-    if hiding or table.metadata().configuration.get("delta.columnMapping.mode", "none") != "none":
+    if table.metadata().configuration.get("delta.columnMapping.mode", "none") != "none":
+        hiding |= {"columnMapping"}
+    if hiding:
         raise BadInput(
-            f"{path}: the Delta table uses {sorted(hiding) or ['columnMapping']}, which its files do not show; "
-            "rewrite it without (deletion vectors: REORG TABLE ... APPLY (PURGE))",
+            f"{path}: the Delta table uses {sorted(hiding)}, which its files alone do not show; rewrite it "
+            "without (deletion vectors: REORG TABLE ... APPLY (PURGE))",
             "UnsupportedFormat",
         )
     actions = pa.table(table.get_add_actions(flatten=True)).to_pylist()

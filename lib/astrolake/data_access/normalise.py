@@ -44,7 +44,7 @@ _RESERVED = {
     "photoz",
     "transients",
 }
-_TABLE_NAME = re.compile(r"[a-z][a-z0-9_]{0,99}$")
+_TABLE_NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
 _PAYLOAD_BYTES = 1000
 #: Rejected rows of a batch whose values are recorded; of the others only number and reason.
 _MAX_PAYLOADS = 1000
@@ -196,16 +196,23 @@ def _rejects(
 
 
 def _payload(row: dict[str, Any]) -> str:
-    """Return the row as a JSON object of at most 1000 bytes; the last columns go first."""
+    """Return the row as a JSON object of at most 1000 bytes; columns that do not fit are left out."""
     parts: list[str] = []
     size = 2
     for name, value in row.items():
-        part = f"{json.dumps(name)}: {json.dumps(value, default=str)}"
-        size += len(part) + 2
-        if size > _PAYLOAD_BYTES:
-            break
-        parts.append(part)
+        part = f"{json.dumps(name)}: {_json(value)}"
+        if size + len(part) + 2 <= _PAYLOAD_BYTES:
+            parts.append(part)
+            size += len(part) + 2
     return "{" + ", ".join(parts) + "}"
+
+
+def _json(value: Any) -> str:
+    try:
+        return json.dumps(value, default=str, allow_nan=False)
+    except ValueError:
+        # JSON has no NaN or infinity.
+        return json.dumps(str(value))
 
 
 def malformed_rejects(malformed: Iterable[Malformed], source_label: str) -> list[Reject]:
@@ -224,7 +231,7 @@ def lake_table(name: str, schema: pa.Schema, column_map: ColumnMap) -> Table:
     BadArguments
         When the name is not lower snake case or belongs to another table of the lake.
     """
-    if not _TABLE_NAME.match(name):
+    if not _TABLE_NAME.fullmatch(name):
         raise BadArguments(
             f"--table {name!r} must be lower snake case: a letter, then at most 99 letters, digits and _"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -18,7 +18,13 @@ from astrolake.data_access.catalog_files import (
     row_count,
 )
 from astrolake.data_access.column_map import ColumnMap
-from astrolake.data_access.normalise import Reject, lake_table, malformed_rejects, normalise_batch, resolve_columns
+from astrolake.data_access.normalise import (
+    Reject,
+    lake_table,
+    malformed_rejects,
+    normalise_batch,
+    resolve_columns,
+)
 from astrolake.errors import BadInput
 from astrolake.lake.reader import spark_fields
 from astrolake.schema import HEALPIX_COLUMN, Table
@@ -63,7 +69,9 @@ class CatalogPlan:
                 if rejects:
                     yield self._rejected(rejects)
             if rows is not None and seen != end - begin:
-                raise BadInput(f"{file.uri}: {seen} rows where the header promises {end - begin}", "Truncated")
+                raise BadInput(
+                    f"{file.uri}: {seen} rows where the header promises {end - begin}", "Truncated"
+                )
         except (BadInput, OSError) as error:
             kind = error.kind if isinstance(error, BadInput) else type(error).__name__
             message = f"{error}; rows after number {begin + seen} were not read"
@@ -76,7 +84,9 @@ class CatalogPlan:
         return _under(columns, good.num_rows, self.tagged_schema)
 
     def _rejected(self, rejects: Sequence[Reject]) -> pa.RecordBatch:
-        columns = {f"_reject_{name}": pa.array([getattr(r, name) for r in rejects], pa.string()) for name in _REJECT}
+        columns = {
+            f"_reject_{name}": pa.array([getattr(r, name) for r in rejects], pa.string()) for name in _REJECT
+        }
         columns[_IS_REJECT] = pa.repeat(pa.scalar(True), len(rejects))
         return _under(columns, len(rejects), self.tagged_schema)
 
@@ -99,18 +109,22 @@ def plan_catalog(
         When no file can be read at all.
     """
 
-    def probe(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def probe(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for i in batch.column("i").to_pylist():
                 yield pa.RecordBatch.from_pylist([_probe(i, files[i], options)], schema=_PROBE)
 
     numbers = spark.createDataFrame([(i,) for i in range(len(files))], "i int").repartition(len(files))
-    probed = numbers.mapInArrow(probe, "i int, schema binary, rows long, kind string, message string").collect()
+    probed = numbers.mapInArrow(
+        probe, "i int, schema binary, rows long, kind string, message string"
+    ).collect()
     probed = sorted(probed, key=lambda row: int(row.i))
     good = [row for row in probed if row.schema is not None]
     rejects = [Reject(files[r.i].uri, r.kind, r.message, "") for r in probed if r.schema is None]
     if not good:
-        raise BadInput(f"no input file can be read as a catalog; the first: {rejects[0].message}", rejects[0].error_type)
+        raise BadInput(
+            f"no input file can be read as a catalog; the first: {rejects[0].message}", rejects[0].error_type
+        )
     schemas = [(files[r.i].uri, pa.ipc.read_schema(pa.py_buffer(bytes(r.schema)))) for r in good]
     schema = merge_schemas(schemas)
     columns = resolve_columns(schema, options.ra, options.dec, id_column)
@@ -119,7 +133,13 @@ def plan_catalog(
 
 
 _PROBE = pa.schema(
-    [("i", pa.int32()), ("schema", pa.binary()), ("rows", pa.int64()), ("kind", pa.string()), ("message", pa.string())]
+    [
+        ("i", pa.int32()),
+        ("schema", pa.binary()),
+        ("rows", pa.int64()),
+        ("kind", pa.string()),
+        ("message", pa.string()),
+    ]
 )
 
 
@@ -134,17 +154,22 @@ def _probe(number: int, file: InputFile, options: ReadOptions) -> dict[str, obje
 
 
 def catalog_frame(
-    spark: SparkSession, plan: CatalogPlan, readable: Sequence[tuple[InputFile, int]], rejects: Sequence[Reject]
+    spark: SparkSession,
+    plan: CatalogPlan,
+    readable: Sequence[tuple[InputFile, int]],
+    rejects: Sequence[Reject],
 ) -> DataFrame:
     """Return all rows of the files, tagged as rows of the table or rejects."""
     files = [file for file, _ in readable]
     slices = []
     for i, (_, rows) in enumerate(readable):
         starts = range(0, rows, _SLICE_ROWS) if rows > 0 else ()
-        slices += [(i, begin, min(begin + _SLICE_ROWS, rows)) for begin in starts] or [(i, 0, -1 if rows else 0)]
+        slices += [(i, begin, min(begin + _SLICE_ROWS, rows)) for begin in starts] or [
+            (i, 0, -1 if rows else 0)
+        ]
     shared = spark.sparkContext.broadcast((plan, files))
 
-    def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         work, inputs = shared.value
         for batch in batches:
             for item in batch.to_pylist():
@@ -155,7 +180,9 @@ def catalog_frame(
     if not rejects:
         return found
     schema = spark_fields(plan.tagged_schema)
-    lost = [(*([None] * (len(schema) - 5)), r.source, r.error_type, r.message, r.payload, True) for r in rejects]
+    lost = [
+        (*([None] * (len(schema) - 5)), r.source, r.error_type, r.message, r.payload, True) for r in rejects
+    ]
     return found.unionByName(spark.createDataFrame(lost, schema))
 
 
@@ -166,7 +193,5 @@ def split_rejects(found: DataFrame) -> tuple[DataFrame, DataFrame]:
 
 
 def _under(columns: dict[str, pa.Array], rows: int, schema: pa.Schema) -> pa.RecordBatch:
-    arrays = [
-        columns[f.name].cast(f.type) if f.name in columns else pa.nulls(rows, f.type) for f in schema
-    ]
+    arrays = [columns[f.name].cast(f.type) if f.name in columns else pa.nulls(rows, f.type) for f in schema]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)

@@ -24,7 +24,7 @@ _GLUE = re.compile(
 )
 
 
-def flag(default: Any = dataclasses.MISSING, *, help: str, choices: Sequence[str] = ()) -> Any:  # noqa: A002
+def flag(default: Any = dataclasses.MISSING, *, help: str, choices: Sequence[str] = ()) -> Any:
     """Declare a field as a flag; without default the flag is required."""
     metadata = {"help": help, "choices": tuple(choices)}
     if isinstance(default, list | tuple):

@@ -29,7 +29,7 @@ def stage_progress(context: SparkContext, label: str) -> Iterator[None]:
             watcher.join()
 
 
-def _watch(context: SparkContext, bar: tqdm, done: threading.Event) -> None:  # type: ignore[type-arg]
+def _watch(context: SparkContext, bar: tqdm, done: threading.Event) -> None:
     tracker = context.statusTracker()
     while not done.wait(_EVERY_S):
         stages = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]

@@ -65,7 +65,7 @@ def plan_cells(snapshot: Snapshot, cell_rows: int = CELL_ROWS) -> list[Cell]:
 
     A partition with more rows is divided evenly; dense spots inside it may exceed the bound.
     """
-    cells = []
+    cells: list[Cell] = []
     for file in snapshot.files:
         deeper = 0
         while file.rows > cell_rows << (2 * deeper) and file.order + deeper < KEY_ORDER:

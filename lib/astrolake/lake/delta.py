@@ -117,7 +117,7 @@ def _data_files(actions: pa.Table) -> list[DataFile]:
     n = actions.num_rows
     missing = [None] * n
     partitions = [columns.get(f"partition.{name}") for name in PARTITION_COLUMNS]
-    keys = list(zip(*partitions, strict=True)) if all(p is not None for p in partitions) else [()] * n  # type: ignore[arg-type]
+    keys = list(zip(*partitions, strict=True)) if all(p is not None for p in partitions) else [()] * n
     rows = zip(
         columns["path"],
         columns["size_bytes"],
@@ -171,7 +171,7 @@ def apply_commit(commit: Commit) -> int:
     if handle.transaction_version(commit.run_id) is not None:
         return int(handle.version())
     _check_not_overtaken(commit, snapshot_of(handle, commit.storage))
-    actions = [*_add_actions(commit.adds), *_remove_actions(commit.removes)]
+    actions: list[AddAction | RemoveAction] = [*_add_actions(commit.adds), *_remove_actions(commit.removes)]
     try:
         if pa.schema(handle.schema().to_arrow()).equals(_plain(commit.schema)):
             handle.create_write_transaction(

@@ -104,11 +104,9 @@ class Lake:
 
     def tables(self) -> list[str]:
         """Return the names of all tables, sorted."""
-        names = []
-        for name in self._children():
-            names.extend(
-                f"{name}/{child}" for child in self._children(name)
-            ) if name == "crossmatches" else names.append(name)
+        names = self._children()
+        if "crossmatches" in names:
+            names += [f"crossmatches/{child}" for child in self._children("crossmatches")]
         fs, path = self.storage.fs, self.storage.path
         logs = ("dataset/_delta_log", "_delta_log")
         return sorted(name for name in names if any(fs.exists(path(name, log)) for log in logs))

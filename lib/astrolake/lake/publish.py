@@ -10,7 +10,7 @@ from astrolake.lake.glue import register_table
 from astrolake.lake.hats import write_hats_metadata
 from astrolake.lake.lake import Lake
 from astrolake.lake.reader import table_snapshot
-from astrolake.lake.vacuum import Orphan, delete_orphans, find_orphans, prune_empty, vacuum_superseded
+from astrolake.lake.vacuum import delete_orphans, find_orphans, prune_empty, vacuum_superseded
 from astrolake.schema import RUNS
 
 #: A run that has not ended after this long was killed.
@@ -37,8 +37,8 @@ def publish_hats(lake: Lake, table: str, retain_hours: float, now: datetime) -> 
     young = vacuum_superseded(storage, 0, dry_run=True)
     if young:
         raise NotPublishable(
-            f"table {table}: {len(young)} superseded files are younger than {retain_hours:g} h and HATS readers "
-            "would count their rows twice; publish later or with --retain-hours 0"
+            f"table {table}: {len(young)} superseded files are younger than {retain_hours:g} h and HATS "
+            "readers would count their rows twice; publish later or with --retain-hours 0"
         )
     _clear_orphans(lake, table, now)
     prune_empty(storage)
@@ -54,8 +54,8 @@ def _clear_orphans(lake: Lake, table: str, now: datetime) -> None:
     writing = [orphan for orphan in orphans if orphan.run_id in alive]
     if writing:
         raise NotPublishable(
-            f"table {table}: {len(writing)} files of run {writing[0].run_id}, which has not ended; wait for it, "
-            "or, if it was killed, remove them with maintain_tables --vacuum-hours 0"
+            f"table {table}: {len(writing)} files of run {writing[0].run_id}, which has not ended; "
+            "wait for it, or, if it was killed, remove them with maintain_tables --vacuum-hours 0"
         )
     delete_orphans(storage, orphans)
 

@@ -116,7 +116,7 @@ def create_view(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
 
 
 def _describe(lake: Lake, table: str, versions: Mapping[str, int]) -> pa.Table:
-    name, snapshot = pinned_snapshot(lake, table, versions)
+    name, snapshot = pinned_snapshot(lake, table, versions, sql_tables(lake))
     columns = glue_columns(describe_stored(name, snapshot.schema))
     heads = {"column": "Name", "type": "Type", "comment": "Comment"}
     return pa.table(

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import tempfile
+import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import closing
+from functools import cache
 from pathlib import Path
 
 import duckdb
@@ -53,17 +57,46 @@ def open_connection(
         When the DuckDB extension of this DuckDB version is not installed.
     """
     known = sql_tables(lake)
-    wanted = sorted(known) if tables is None else tables
-    chosen = [pinned_snapshot(lake, name, versions or {}, known) for name in wanted]
-    connection = duckdb.connect(config=_CONFIG)
+    chosen = [
+        pinned_snapshot(lake, name, versions or {}, known) for name in (known if tables is None else tables)
+    ]
+    loads = [_checked_load(extension) for extension in _extensions(lake)] if chosen else []
+    # What spills from memory must not land in the working directory; DuckDB removes it in the end.
+    spill = str(Path(tempfile.gettempdir()) / f"astrolake-sql-{uuid.uuid4().hex}")
+    connection = duckdb.connect(config=_CONFIG | {"allow_unsigned_extensions": True, "temp_directory": spill})
     try:
-        _prepare(connection, lake)
+        for statement in [*loads, *_setup(lake, with_secret=bool(chosen))]:
+            connection.execute(statement)
         for name, snapshot in chosen:
             _add_view(connection, name, snapshot)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def sql_tables(lake: Lake) -> dict[str, str]:
+    """Return the name in the lake of every table by its name in SQL."""
+    return {sql_name(name): name for name in lake.tables()}
+
+
+def pinned_snapshot(
+    lake: Lake, table: str, versions: Mapping[str, int], known: Mapping[str, str]
+) -> tuple[str, Snapshot]:
+    """Return the name in the lake and the snapshot of a table given by either of its names.
+
+    Raises
+    ------
+    TableNotFound
+        When the lake lacks the table, one of `versions`, or the version.
+    """
+    pinned = {_resolve(lake, known, name): version for name, version in versions.items()}
+    name = _resolve(lake, known, table)
+    storage = lake.delta_storage(name)
+    handle = load_table(storage, pinned.get(name))
+    if handle is None:
+        raise TableNotFound(f"{lake.uri} has no table {table!r}; it has {sorted(known)}")
+    return name, snapshot_of(handle, storage)
 
 
 def extension_path(name: str, version: str = duckdb.__version__) -> Path:
@@ -76,8 +109,7 @@ def extension_path(name: str, version: str = duckdb.__version__) -> Path:
     """
     package = f"duckdb_extension_{name}"
     spec = importlib.util.find_spec(package)
-    folders = list(spec.submodule_search_locations or ()) if spec else []
-    for folder in folders:
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
         path = Path(folder) / "extensions" / f"v{version}" / f"{name}.duckdb_extension"
         if path.exists():
             return path
@@ -87,70 +119,8 @@ def extension_path(name: str, version: str = duckdb.__version__) -> Path:
     )
 
 
-def sql_tables(lake: Lake) -> dict[str, str]:
-    """Return the name in the lake of every table by its name in SQL."""
-    return {sql_name(name): name for name in lake.tables()}
-
-
-def pinned_snapshot(
-    lake: Lake, table: str, versions: Mapping[str, int], known: Mapping[str, str] | None = None
-) -> tuple[str, Snapshot]:
-    """Return the name in the lake and the snapshot of a table given by either of its names.
-
-    Raises
-    ------
-    TableNotFound
-        When the lake lacks a table, also one of `versions`, or the version.
-    """
-    known = sql_tables(lake) if known is None else known
-    pinned = {_resolve(lake, known, name): version for name, version in versions.items()}
-    name = _resolve(lake, known, table)
-    storage = lake.delta_storage(name)
-    handle = load_table(storage, pinned.get(name))
-    if handle is None:
-        raise TableNotFound(f"{lake.uri} has no table {table!r}; it has {sorted(known)}")
-    return name, snapshot_of(handle, storage)
-
-
-def _resolve(lake: Lake, known: Mapping[str, str], table: str) -> str:
-    found = known.get(sql_name(table).lower())
-    if found is None:
-        raise TableNotFound(f"{lake.uri} has no table {table!r}; it has {sorted(known)}")
-    return found
-
-
-def _prepare(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
-    """Load extensions, confine the connection to the lake and give it the meaning of Trino."""
-    _load(connection, "delta")
-    if not lake.storage.is_local:
-        _load(connection, "httpfs")
-        connection.execute(s3_secret(lake.storage))
-    root = lake.storage.path() if lake.storage.is_local else lake.uri
-    connection.execute(f"SET allowed_directories = [{_quoted(root.rstrip('/') + '/')}]")
-    connection.execute("SET enable_external_access = false")
-    for setting in SETTINGS:
-        connection.execute(setting)
-    for macro in MACROS:
-        connection.execute(f"CREATE MACRO {macro}")
-
-
-def _load(connection: duckdb.DuckDBPyConnection, extension: str) -> None:
-    connection.execute(f"LOAD {_quoted(str(extension_path(extension)))}")
-
-
-def _add_view(connection: duckdb.DuckDBPyConnection, table: str, snapshot: Snapshot) -> None:
-    location = _quoted(snapshot.storage.delta_uri())
-    try:
-        connection.execute(
-            f'CREATE VIEW "{sql_name(table)}" AS FROM delta_scan({location}, version = {snapshot.version})'
-        )
-    except duckdb.Error as error:
-        where = snapshot.storage.root
-        raise NotALake(f"cannot read table {table} at {where}: {plain_message(error)}") from error
-
-
 def s3_secret(storage: Storage) -> str:
-    """Return the statement that gives DuckDB the credentials of a lake, for its root only.
+    """Return the statement that gives DuckDB the credentials of a lake on S3, for its root only.
 
     They come from the storage's options, or else from the ambient AWS configuration.
     """
@@ -179,6 +149,54 @@ def _ambient() -> dict[str, str]:
         found["AWS_SECRET_ACCESS_KEY"] = frozen.secret_key
         found["AWS_SESSION_TOKEN"] = frozen.token
     return {key: value for key, value in found.items() if value}
+
+
+def _resolve(lake: Lake, known: Mapping[str, str], table: str) -> str:
+    found = known.get(sql_name(table).lower())
+    if found is None:
+        raise TableNotFound(f"{lake.uri} has no table {table!r}; it has {sorted(known)}")
+    return found
+
+
+def _extensions(lake: Lake) -> tuple[str, ...]:
+    return ("delta",) if lake.storage.is_local else ("delta", "httpfs")
+
+
+@cache
+def _checked_load(extension: str) -> str:
+    """Return the statement that loads an extension, once DuckDB has checked its signature.
+
+    The check reads the whole file (0.3 s), so that it is made once in a process, not for
+    every connection.
+    """
+    statement = f"LOAD {_quoted(str(extension_path(extension)))}"
+    with closing(duckdb.connect(config=_CONFIG)) as probe:
+        probe.execute(statement)
+    return statement
+
+
+def _setup(lake: Lake, *, with_secret: bool) -> list[str]:
+    """Return the statements that confine a connection to the lake and give it the meaning of Trino."""
+    storage = lake.storage
+    root = _quoted((storage.path() if storage.is_local else storage.root).rstrip("/") + "/")
+    return [
+        *([s3_secret(storage)] if with_secret and not storage.is_local else []),
+        f"SET allowed_directories = [{root}]",
+        "SET enable_external_access = false",
+        *SETTINGS,
+        *(f"CREATE MACRO {macro}" for macro in MACROS),
+    ]
+
+
+def _add_view(connection: duckdb.DuckDBPyConnection, table: str, snapshot: Snapshot) -> None:
+    location = _quoted(snapshot.storage.delta_uri())
+    try:
+        connection.execute(
+            f'CREATE VIEW "{sql_name(table)}" AS FROM delta_scan({location}, version = {snapshot.version})'
+        )
+    except duckdb.Error as error:
+        where = snapshot.storage.root
+        raise NotALake(f"cannot read table {table} at {where}: {plain_message(error)}") from error
 
 
 def _quoted(text: str) -> str:

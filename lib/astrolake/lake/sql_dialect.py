@@ -7,6 +7,8 @@ that behave as Trino documents. See docs/sql.md for what still differs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sqlglot import exp
 from sqlglot.errors import ErrorLevel, UnsupportedError
 
@@ -77,7 +79,7 @@ def to_duckdb(query: exp.Query, dialect: str = "athena") -> str:
         table.set("catalog", None)
         table.set("this", exp.to_identifier(table.name.replace("/", "_"), quoted=True))
     if dialect == "athena":
-        tree = tree.transform(_rewrite)
+        _rewrite(tree)
         _name_columns(tree)
     try:
         return str(tree.sql("duckdb", unsupported_level=ErrorLevel.RAISE))
@@ -85,30 +87,82 @@ def to_duckdb(query: exp.Query, dialect: str = "athena") -> str:
         raise BadArguments(f"the local engine cannot run this: {plain_message(error)}") from error
 
 
-def _rewrite(node: exp.Expr) -> exp.Expr:
-    """Replace one node whose meaning differs; the rest is sqlglot's work."""
-    match node:
-        case exp.Div() | exp.Mod() if not isinstance(node.this, exp.Null):
-            name = "trino_divide" if isinstance(node, exp.Div) else "trino_modulo"
-            return exp.func(name, node.this, node.expression, dialect="duckdb")
-        case exp.Cast() if node.to.this in _INTEGERS and not isinstance(node.this, exp.Null):
-            node.set("this", exp.func("trino_round_half_up", node.this, dialect="duckdb"))
-        case exp.Bracket() if not node.args.get("safe") and _is_subscript(node):
-            return exp.func("trino_subscript", node.this, node.expressions[0], dialect="duckdb")
-        case exp.DateDiff():
-            unit = exp.Literal.string(node.unit.name.lower() if node.unit else "day")
-            return exp.func("date_sub", unit, node.expression, node.this, dialect="duckdb")
-        case exp.Extract() if node.name.upper() in ("DOW", "DAY_OF_WEEK", "DAYOFWEEK"):
-            return exp.func("isodow", node.expression, dialect="duckdb")
-        case exp.Format():
-            return exp.func("printf", node.this, *node.expressions, dialect="duckdb")
+def _rewrite(tree: exp.Expr) -> None:
+    """Replace every node whose meaning differs, innermost first; the rest is sqlglot's work."""
+    for node in reversed(list(tree.dfs())):
+        rewrite = _REWRITES.get(type(node))
+        replacement = rewrite(node) if rewrite else node
+        if replacement is not node:
+            node.replace(replacement)
+
+
+def _checked_operator(node: exp.Expr) -> exp.Expr:
+    if isinstance(node.this, exp.Null) or _is_tried(node):
+        return node
+    return _call("trino_divide" if isinstance(node, exp.Div) else "trino_modulo", node.this, node.expression)
+
+
+def _checked_subscript(node: exp.Expr) -> exp.Expr:
+    """Rewrite an array's subscript; element_at and, as far as the text shows it, a map's key stay."""
+    key = node.expressions[0]
+    is_map = isinstance(node.this, exp.Map) or (isinstance(key, exp.Literal) and key.is_string)
+    if node.args.get("safe") or is_map or _is_tried(node):
+        # Both engines count from 1, as `AthenaQueries` keeps it.
+        node.set("offset", 1)
+        return node
+    return _call("trino_subscript", node.this, key)
+
+
+def _rounded_cast(node: exp.Expr) -> exp.Expr:
+    if isinstance(node, exp.Cast) and node.to.this in _INTEGERS and not isinstance(node.this, exp.Null):
+        node.set("this", _call("trino_round_half_up", node.this))
     return node
 
 
-def _is_subscript(node: exp.Bracket) -> bool:
-    """Tell an array's subscript from a map's key, as far as the text shows it."""
-    key = node.expressions[0]
-    return not (isinstance(key, exp.Literal) and key.is_string) and not isinstance(node.this, exp.Map)
+def _elapsed(node: exp.Expr) -> exp.Expr:
+    """Count whole units gone by, not the boundaries between them."""
+    unit = node.args.get("unit")
+    return _call(
+        "date_sub", exp.Literal.string(unit.name.lower() if unit else "day"), node.expression, node.this
+    )
+
+
+def _iso_weekday(node: exp.Expr) -> exp.Expr:
+    return _call("isodow", node.expression) if node.name.upper() in _WEEKDAY else node
+
+
+def _percentile(node: exp.Expr) -> exp.Expr:
+    if any(node.args.get(name) for name in ("weight", "accuracy", "error_tolerance")):
+        raise BadArguments("the local engine's approx_percentile takes a column and percentages, no weights")
+    # sqlglot would cast the result to a scalar, also where it is an array.
+    return _call("approx_quantile", node.this, node.args["quantile"])
+
+
+def _java_format(node: exp.Expr) -> exp.Expr:
+    return _call("printf", node.this, *node.expressions)
+
+
+def _call(function: str, *arguments: exp.Expr) -> exp.Expr:
+    return exp.Anonymous(this=function, expressions=list(arguments))
+
+
+def _is_tried(node: exp.Expr) -> bool:
+    """Tell whether TRY turns the error of the node into null, which is what DuckDB gives without one."""
+    return node.find_ancestor(exp.Try) is not None
+
+
+_WEEKDAY = ("DOW", "DAY_OF_WEEK", "DAYOFWEEK")
+_REWRITES: dict[type[exp.Expr], Callable[[exp.Expr], exp.Expr]] = {
+    exp.Div: _checked_operator,
+    exp.Mod: _checked_operator,
+    exp.Bracket: _checked_subscript,
+    exp.Cast: _rounded_cast,
+    exp.TryCast: _rounded_cast,
+    exp.DateDiff: _elapsed,
+    exp.Extract: _iso_weekday,
+    exp.ApproxQuantile: _percentile,
+    exp.Format: _java_format,
+}
 
 
 def _name_columns(tree: exp.Expr) -> None:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import sqlglot
-from sqlglot import exp
+from sqlglot import Dialect, exp
+from sqlglot.dialects.trino import Trino
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
@@ -17,11 +17,11 @@ DIALECTS = ("athena", "duckdb")
 
 #: What Athena refuses although both sqlglot and DuckDB take it.
 _NOT_ATHENA: dict[type[exp.Expr], str] = {
-    exp.Qualify: "QUALIFY (filter on the window function in an outer query)",
     exp.ILike: "ILIKE (compare lower(...) with LIKE)",
     exp.Version: "time travel on Delta tables (give the version beside the statement)",
     exp.Pivot: "PIVOT (aggregate with FILTER (WHERE ...))",
 }
+_CLAUSES = {"where": "WHERE", "group": "GROUP BY", "having": "HAVING"}
 _WRITES = (exp.DML, exp.DDL, exp.Command, exp.Copy, exp.Drop, exp.Merge, exp.Into)
 _NAME = r'[`"]?[\w/]+[`"]?'
 _UTILITY = re.compile(
@@ -32,6 +32,15 @@ _UTILITY = re.compile(
     )\s*;?\s*""",
     re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )
+
+
+class AthenaQueries(Trino):
+    """The grammar of Athena's queries, with subscripts kept as they are written.
+
+    sqlglot would count them from 0 where it knows their type, and not where it does not.
+    """
+
+    INDEX_OFFSET = 0
 
 
 @dataclass(frozen=True)
@@ -98,12 +107,13 @@ def parse_query(sql: str, dialect: str = "athena") -> Query:
 
 def _query(sql: str, dialect: str) -> exp.Query:
     first = re.match(r"[\s(]*(\w*)", sql)
-    if first is None or first[1].upper() not in ("SELECT", "WITH", "VALUES", "TABLE", "FROM"):
+    if first is None or first[1].upper() not in ("SELECT", "WITH", "TABLE"):
         raise BadArguments(
             f"only SELECT, WITH, EXPLAIN, SHOW and DESCRIBE statements can be run, not {sql.strip()[:40]!r}"
         )
     try:
-        found = [statement for statement in sqlglot.parse(sql, read=dialect) if statement is not None]
+        reader = AthenaQueries() if dialect == "athena" else Dialect.get_or_raise(dialect)
+        found = [statement for statement in reader.parse(sql) if statement is not None]
     except SqlglotError as error:
         raise BadArguments(f"the SQL cannot be parsed: {plain_message(error)}") from error
     if len(found) != 1:
@@ -122,6 +132,8 @@ def _check_athena(query: exp.Query) -> None:
     for kind, what in _NOT_ATHENA.items():
         if query.find(kind):
             raise BadArguments(f"Athena has no {what}")
+    if any(distinct.args.get("on") for distinct in query.find_all(exp.Distinct)):
+        raise BadArguments("Athena has no DISTINCT ON (use row_number() in an outer query)")
     for table in query.find_all(exp.Table):
         if not isinstance(table.this, exp.Identifier):
             raise BadArguments(f"{table.sql('athena')} is no table; only tables of the lake can be read")
@@ -156,14 +168,14 @@ def check_aliases(query: exp.Query, columns: Mapping[str, Sequence[str]]) -> Non
         if not isinstance(select, exp.Select) or known is None:
             continue
         aliases = {item.alias.lower() for item in select.expressions if isinstance(item, exp.Alias)} - known
-        for clause in ("where", "group", "having"):
+        for clause, words in _CLAUSES.items():
             part = select.args.get(clause)
             for column in part.find_all(exp.Column) if part is not None else ():
                 own = not column.table and column.find_ancestor(exp.Select) is select
                 if own and column.name.lower() in aliases:
                     raise BadArguments(
                         f"{column.name} is an alias of this SELECT: Athena does not know it in "
-                        f"{clause.upper()}; repeat the expression, or use GROUP BY 1 or an outer query"
+                        f"{words}; repeat the expression, or use GROUP BY 1 or an outer query"
                     )
 
 
@@ -182,6 +194,6 @@ def _source_columns(scope: Scope, columns: Mapping[str, Sequence[str]]) -> set[s
 
 
 def plain_message(error: Exception) -> str:
-    """Return the first line of an error's message, without terminal codes."""
+    """Return the first line of an error's message, without terminal codes and the kind of error."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
-    return text.splitlines()[0] if text else type(error).__name__
+    return re.sub(r"^([A-Z]\w+ )+Error: ", "", text.splitlines()[0]) if text else type(error).__name__

@@ -6,7 +6,7 @@ A writer never commits by itself: the job runner commits once the rows reconcile
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -156,7 +156,9 @@ class TableWriter:
 
     def _kept(self, old: Snapshot, files: tuple[DataFile, ...], what: Replace) -> DataFrame:
         rows = frame_of(self.spark, old, files)
-        return rows if what.key is None else rows.join(what.values, what.key, how="left_anti")
+        if what.key is None or what.values is None:
+            return rows.limit(0)
+        return rows.join(what.values, what.key, how="left_anti")
 
     def _count_cells(self, rows: DataFrame) -> tuple[np.ndarray, np.ndarray]:
         """Return the occupied cells at `COUNT_ORDER` and their rows: bounded by the sky, not by the data."""
@@ -167,7 +169,7 @@ class TableWriter:
     def _write_leaves(self, rows: DataFrame, table: Table, leaves: Leaves) -> list[DataFile]:
         starts = self.spark.sparkContext.broadcast((leaves.starts, leaves.ends, leaves.order, leaves.npix))
 
-        def assign(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        def assign(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             _, _, order, npix = starts.value
             layout = Leaves(order, npix)
             for batch in batches:
@@ -179,7 +181,9 @@ class TableWriter:
         schema = T.StructType([*rows.schema.fields, T.StructField(_PART, T.IntegerType())])
         tagged = rows.mapInArrow(assign, schema)
         keys = zip(leaves.order.tolist(), leaves.npix.tolist(), strict=True)
-        partitions = {i: (k, n // 10_000 * 10_000, n) for i, (k, n) in enumerate(keys)}
+        partitions: dict[int, tuple[int, ...]] = {
+            i: (k, n // 10_000 * 10_000, n) for i, (k, n) in enumerate(keys)
+        }
         return self._write_files(tagged, table, partitions, min(len(leaves), _MOST_TASKS))
 
     def _write_files(
@@ -193,7 +197,7 @@ class TableWriter:
         order = [HEALPIX_COLUMN, *table.key] if table.positional else list(table.key)
         parts = self.spark.sparkContext.broadcast(partitions)
 
-        def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             files = write_partitions(batches, spec, parts.value, _PART)
             for file in files:
                 yield pa.RecordBatch.from_pydict(
@@ -222,8 +226,8 @@ class TableWriter:
         rows = sum(file.rows for file in adds)
         if rows != new + kept:
             raise RowsDoNotReconcile(
-                f"table {table.name}: {new} new and {kept} kept rows were to be written, the files hold {rows}; "
-                "nothing was committed"
+                f"table {table.name}: {new} new and {kept} kept rows were to be written, "
+                f"the files hold {rows}; nothing was committed"
             )
         storage = self.lake.delta_storage(table.name, positional=table.positional)
         base = old.version if old else None

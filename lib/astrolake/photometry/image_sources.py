@@ -94,10 +94,14 @@ def image_sources(
 def _columns(found: Extraction, image: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Return the measures and the columns that say where they come from."""
     n = len(found)
-    columns: dict[str, np.ndarray] = dict(calibrate(found, image["zero_point_ab"], image["pixel_scale_arcsec"]))
+    columns: dict[str, np.ndarray] = dict(
+        calibrate(found, image["zero_point_ab"], image["pixel_scale_arcsec"])
+    )
     number = np.arange(n)
     columns["number"] = number
-    columns["detection_id"] = np.char.add(f"{image['image_id']}-", number.astype(str)) if n else np.array([], str)
+    columns["detection_id"] = (
+        np.char.add(f"{image['image_id']}-", number.astype(str)) if n else np.array([], str)
+    )
     for name in ("image_id", "survey", "band", "visit", "mjd"):
         columns[name] = np.full(n, image[name], dtype=object)
     return columns

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +46,7 @@ def scan_frame(
     """
     schema = _tagged(IMAGES, ("file_uri",))
 
-    def scan(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def scan(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for uri in batch.column("uri").to_pylist():
                 found = scan_file(uri, survey=survey, storage_options=storage_options)
@@ -75,7 +75,9 @@ def select_images(images: DataFrame, bands: Sequence[str], survey: str, where: s
         if wanted:
             present = sorted(row[0] for row in science.select(column).distinct().collect())
             if unknown := sorted(set(wanted) - set(present)):
-                raise BadArguments(f"--{column} {' '.join(unknown)}: no science image; the lake has {present}")
+                raise BadArguments(
+                    f"--{column} {' '.join(unknown)}: no science image; the lake has {present}"
+                )
             science = science.where(F.col(column).isin(*wanted))
     try:
         science = science.where(where) if where else science
@@ -110,7 +112,7 @@ def source_frame(images: DataFrame, count: int, options: SourceOptions) -> DataF
     """
     schema = _tagged(DETECTIONS, ("n_sources",))
 
-    def extract(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def extract(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for row in range(batch.num_rows):
                 image = batch.slice(row, 1).to_pylist()[0]
@@ -159,7 +161,10 @@ def _reject_row(source: str, error_type: str, message: str, payload: str | None 
 
 def count_kinds(found: DataFrame) -> tuple[int, int, int]:
     """Return the images measured, the images rejected, and the sources on measured images."""
-    counts = {row[KIND]: row for row in found.groupBy(KIND).agg(F.count("*").alias("n"), F.sum("n_sources")).collect()}
+    counts = {
+        row[KIND]: row
+        for row in found.groupBy(KIND).agg(F.count("*").alias("n"), F.sum("n_sources")).collect()
+    }
     done, rejected = counts.get(IMAGE), counts.get(REJECT)
     return (done["n"] if done else 0), (rejected["n"] if rejected else 0), int(done[2] or 0) if done else 0
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pyarrow as pa
 
 from astrolake.schema.model import PARTITION_COLUMNS, Column, Table
@@ -68,7 +70,7 @@ def _type_name(arrow: pa.DataType, name: str) -> str:
         return _NAMES[arrow]
     if types.is_list(arrow) or types.is_large_list(arrow) or types.is_fixed_size_list(arrow):
         return f"list<{_type_name(arrow.value_type, name)}>"
-    rules = (
+    rules: tuple[tuple[Callable[[pa.DataType], bool], Callable[[], str]], ...] = (
         (types.is_dictionary, lambda: _type_name(arrow.value_type, name)),
         (lambda t: t in (pa.int8(), pa.int16(), pa.uint8(), pa.uint16()), lambda: "int32"),
         (lambda t: t in (pa.uint32(), pa.uint64()), lambda: "int64"),
@@ -79,9 +81,9 @@ def _type_name(arrow: pa.DataType, name: str) -> str:
         (types.is_time, lambda: "string"),
         (lambda t: types.is_large_binary(t) or types.is_fixed_size_binary(t), lambda: "binary"),
     )
-    for matches, result in rules:
-        if matches(arrow):
-            return result()
+    found = next((result() for matches, result in rules if matches(arrow)), None)
+    if found is not None:
+        return found
     raise ValueError(
         f"column {name}: type {arrow} has no counterpart in the lake; flatten it or drop the column"
     )

@@ -49,6 +49,7 @@ IMAGES = Table(
             "psf_fwhm_arcsec", "float64", "FWHM of the PSF by the header, null when it says none", "arcsec"
         ),
         Column("wcs_kind", "string", "TAN, TAN-SIP, TPV, GLON-CAR, ..., or none", nullable=False),
+        Column("wcs_problem", "string", "Why wcs_kind is none, null when it is not"),
         Column("wcs_roundtrip_px", "float64", "Largest pixel -> sky -> pixel error on a 5 x 5 grid", "pix"),
         Column(
             "wcs_rms_arcsec", "float64", "Astrometric scatter by the header, null when it says none", "arcsec"

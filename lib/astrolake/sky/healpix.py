@@ -7,9 +7,9 @@ libraries disagree with it on cell vertices and on about one point in a million.
 from __future__ import annotations
 
 import astropy.units as u
-import cdshealpix.nested as nested
 import numpy as np
 from astropy.coordinates import Angle, Latitude, Longitude
+from cdshealpix import nested
 from numpy.typing import NDArray
 
 #: Order of the row key.

@@ -44,7 +44,7 @@ def composite_picture(
     picture = rgb_image(*balanced, stretch=_WHITE_SIGMA * noise, q=_SOFTENING, black=_BLACK_SIGMA * noise)
     names = ", ".join(bands[:2]) + f" and {bands[2]}"
     title = f"A field of {_size(channels[0].shape, anchor)} at {anchor.place}"
-    figure = new_figure(0.55 + WIDTH_IN * picture.shape[0] / picture.shape[1], title)
+    figure = new_figure(0.5 + WIDTH_IN * picture.shape[0] / picture.shape[1], title)
     axes = figure.add_subplot()
     _show(axes, picture, anchor, factor)
     caption = (

@@ -1,6 +1,10 @@
 """The sources found on an image, drawn over it."""
 
+# ruff: noqa: S608 - SQL holds checked identifiers and numbers only
+
 from __future__ import annotations
+
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -15,7 +19,17 @@ from astrolake.errors import BadInput
 from astrolake.visualization.composite import ReadFrame
 from astrolake.visualization.field import FieldImage, find_field
 from astrolake.visualization.marks import add_compass, add_scale_bar
-from astrolake.visualization.picture import BLUE, INK, MUTED, ORANGE, PURPLE, WIDTH_IN, Drawing, counted, new_figure
+from astrolake.visualization.picture import (
+    BLUE,
+    INK,
+    MUTED,
+    ORANGE,
+    PURPLE,
+    WIDTH_IN,
+    Drawing,
+    counted,
+    new_figure,
+)
 from astrolake.visualization.rgb import subtract_sky
 from astrolake.visualization.source import LakeSource, floats
 from astrolake.visualization.wcs_grid import parse_wcs
@@ -27,7 +41,7 @@ _GEOMETRY = ("x", "y", "a", "b", "theta", "kron_radius", "flags", "is_primary")
 #: Brightest sources read of an image, and the part of it that is drawn, px.
 _MOST_SOURCES = 50_000
 _WINDOW_PX = (640, 480)
-_STYLE: dict[str, tuple[str, str]] = {
+_STYLE: dict[str, tuple[str, Literal["solid", "dashed"]]] = {
     "clean": (BLUE, "solid"),
     "blended": (ORANGE, "solid"),
     "damaged": (PURPLE, "solid"),
@@ -56,7 +70,7 @@ def detections_picture(source: LakeSource, read_frame: ReadFrame, band: str = "r
     window = telling_window(floats(found, "x"), floats(found, "y"), kinds, (image.naxis2, image.naxis1))
     inside = _inside(found, window)
     shown, share = found[inside], float((kinds == "clean").mean())
-    title = f"{counted(len(found), 'source')} on one {image.band} image, {share:.0%} of them clean"
+    title = f"{counted(len(found), 'source')} on one {image.band} image, {100.0 * share:.0f} % of them clean"
     height, width = (part.stop - part.start for part in window)
     figure = new_figure(1.05 + WIDTH_IN * height / width, title)
     axes = figure.add_subplot()
@@ -80,7 +94,11 @@ def source_kinds(sources: pd.DataFrame) -> NDArray[np.str_]:
 
 
 def telling_window(
-    x_px: Float64, y_px: Float64, kinds: NDArray[np.str_], shape: tuple[int, int], size: tuple[int, int] = _WINDOW_PX
+    x_px: Float64,
+    y_px: Float64,
+    kinds: NDArray[np.str_],
+    shape: tuple[int, int],
+    size: tuple[int, int] = _WINDOW_PX,
 ) -> tuple[slice, slice]:
     """Return the window (rows, columns) of an image that shows many sources of many kinds.
 
@@ -116,18 +134,20 @@ def _starts(side: int, span: int) -> NDArray[np.int64]:
 def _sources(source: LakeSource, image: FieldImage) -> pd.DataFrame:
     columns = ", ".join(_GEOMETRY)
     found = source.query(
-        f"SELECT {columns} FROM detections WHERE image_id = {image.image_id} "  # noqa: S608 - an integer key
+        f"SELECT {columns} FROM detections WHERE image_id = {image.image_id} "
         f"ORDER BY flux_auto DESC NULLS LAST, x, y LIMIT {_MOST_SOURCES}"
     )
     if found.empty:
-        raise BadInput(f"no detections on image {image.image_id} ({image.uri}); run extract_sources", "NoSources")
+        raise BadInput(
+            f"no detections on image {image.image_id} ({image.uri}); run extract_sources", "NoSources"
+        )
     return found
 
 
 def _inside(sources: pd.DataFrame, window: tuple[slice, slice]) -> NDArray[np.bool_]:
     rows, columns = window
     x, y = floats(sources, "x"), floats(sources, "y")
-    return (x >= columns.start) & (x < columns.stop) & (y >= rows.start) & (y < rows.stop)
+    return np.asarray((x >= columns.start) & (x < columns.stop) & (y >= rows.start) & (y < rows.stop))
 
 
 def _show_pixels(axes: Axes, read_frame: ReadFrame, image: FieldImage, window: tuple[slice, slice]) -> None:
@@ -169,8 +189,17 @@ def _add_ellipses(
 
 def _add_key(figure: Figure, kinds: NDArray[np.str_]) -> None:
     handles = [
-        Line2D([], [], color=colour, linestyle=dashes, linewidth=1.6, label=f"{_MEANING[kind]} ({(kinds == kind).sum()})")
+        Line2D(
+            [],
+            [],
+            color=colour,
+            linestyle=dashes,
+            linewidth=1.6,
+            label=f"{_MEANING[kind]} ({(kinds == kind).sum()})",
+        )
         for kind, (colour, dashes) in _STYLE.items()
         if (kinds == kind).any()
     ]
-    figure.legend(handles=handles, loc="outside lower left", ncols=2, fontsize=9.5, frameon=False, labelcolor=INK)
+    figure.legend(
+        handles=handles, loc="outside lower left", ncols=2, fontsize=9.5, frameon=False, labelcolor=INK
+    )

@@ -1,15 +1,16 @@
 """Which images show one field in three bands."""
 
+# ruff: noqa: S608 - SQL holds checked identifiers and numbers only
+
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from astrolake.errors import BadInput
-from astrolake.visualization.source import LakeSource
+from astrolake.visualization.source import LakeSource, check_identifier
 
 _COLUMNS = (
     *("image_id", "survey", "band", "visit", "uri", "hdu", "naxis1", "naxis2", "pixel_scale_arcsec"),
@@ -61,11 +62,12 @@ def find_field(source: LakeSource, bands: Sequence[str]) -> list[FieldImage]:
         When no field has all bands.
     """
     source.require("images", _NEEDED)
-    found = source.query(_sql([band.lower() for band in bands]))
+    found = source.query(_sql([check_identifier(band.lower()) for band in bands]))
     complete = found.groupby("anchor_id").filter(lambda group: len(group) == len(bands))
     if complete.empty:
         raise BadInput(
-            f"no field has calibrated-sky images in all of {', '.join(bands)}; ingest those bands", "NoField"
+            f"no field has science images with a WCS in all of {', '.join(bands)}; ingest those bands",
+            "NoField",
         )
     rank = complete.groupby("anchor_id").agg(same=("same_visit", "sum"), bad=("bad", "sum"))
     anchor = rank.reset_index().sort_values(["same", "bad", "anchor_id"], ascending=[False, True, True])
@@ -75,13 +77,29 @@ def find_field(source: LakeSource, bands: Sequence[str]) -> list[FieldImage]:
 
 
 def _image(row: pd.Series) -> FieldImage:
-    texts = ("survey", "band", "visit", "uri", "wcs_header")
-    numbers = ("pixel_scale_arcsec", "zero_point_ab", "psf_fwhm_arcsec", "ra", "dec")
-    counts = ("image_id", "hdu", "naxis1", "naxis2")
+    """Return a row of `images`: missing texts are empty, missing numbers NaN."""
+
+    def text(name: str) -> str:
+        return "" if pd.isna(row[name]) else str(row[name])
+
+    def number(name: str) -> float:
+        return float("nan") if pd.isna(row[name]) else float(row[name])
+
     return FieldImage(
-        **{name: "" if pd.isna(row[name]) else str(row[name]) for name in texts},
-        **{name: float(row[name]) if pd.notna(row[name]) else np.nan for name in numbers},
-        **{name: int(row[name]) for name in counts},
+        image_id=int(row["image_id"]),
+        survey=text("survey"),
+        band=text("band"),
+        visit=text("visit"),
+        uri=text("uri"),
+        hdu=int(row["hdu"]),
+        naxis1=int(row["naxis1"]),
+        naxis2=int(row["naxis2"]),
+        pixel_scale_arcsec=number("pixel_scale_arcsec"),
+        zero_point_ab=number("zero_point_ab"),
+        psf_fwhm_arcsec=number("psf_fwhm_arcsec"),
+        wcs_header=text("wcs_header"),
+        ra=number("ra"),
+        dec=number("dec"),
     )
 
 
@@ -109,4 +127,4 @@ def _sql(bands: Sequence[str]) -> str:
             ORDER BY same_visit DESC, {offset}, other.image_id
         ) = 1
         ORDER BY anchor_id, other.image_id
-    """  # noqa: S608 - column names and the bands asked for
+    """

@@ -34,29 +34,38 @@ def add_compass(axes: Axes, wcs: WCS, shape: tuple[int, ...], colour: str) -> No
     for name, arrow in arrows.items():
         tip = corner + length * arrow
         axes.annotate(
-            "", tip, corner, arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 1.3, "shrinkA": 0, "shrinkB": 0}
+            "",
+            tip,
+            corner,
+            arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 1.3, "shrinkA": 0, "shrinkB": 0},
         )
-        _text(axes, *(corner + 1.35 * length * arrow), name, colour)
+        _text(axes, corner + 1.35 * length * arrow, name, colour)
 
 
 def add_scale_bar(axes: Axes, pixel_arcsec: float, shape: tuple[int, ...], colour: str) -> None:
     """Draw a bar of a round length, about a fifth of the width, in the lower left corner."""
     ny, nx = shape[:2]
-    length_arcsec = float(_LENGTHS_ARCSEC[np.argmin(np.abs(np.log(_LENGTHS_ARCSEC / (0.2 * nx * pixel_arcsec))))])
+    length_arcsec = float(
+        _LENGTHS_ARCSEC[np.argmin(np.abs(np.log(_LENGTHS_ARCSEC / (0.2 * nx * pixel_arcsec))))]
+    )
     width = length_arcsec / pixel_arcsec
     x, y = 0.04 * min(ny, nx), 0.05 * min(ny, nx)
     (line,) = axes.plot([x, x + width], [y, y], color=colour, linewidth=2.2, solid_capstyle="butt")
     line.set_path_effects(_outline(colour))
     label = f"{length_arcsec:.0f}″" if length_arcsec < 60 else f"{length_arcsec / 60:.0f}′"
-    _text(axes, x + 0.5 * width, y + 0.035 * min(ny, nx), label, colour)
+    _text(axes, np.array([x + 0.5 * width, y + 0.035 * min(ny, nx)]), label, colour)
     axes.set_xlim(-0.5, nx - 0.5)
     axes.set_ylim(-0.5, ny - 0.5)
 
 
-def _text(axes: Axes, x: float, y: float, text: str, colour: str) -> None:
-    label = axes.text(x, y, text, color=colour, fontsize=10.5, ha="center", va="center", fontweight="bold")
+def _text(axes: Axes, at: Float64, text: str, colour: str) -> None:
+    label = axes.text(
+        at[0], at[1], text, color=colour, fontsize=10.5, ha="center", va="center", fontweight="bold"
+    )
     label.set_path_effects(_outline(colour))
 
 
-def _outline(colour: str) -> list[patheffects.withStroke]:
-    return [patheffects.withStroke(linewidth=2.5, foreground="black" if colour == "white" else "white", alpha=0.7)]
+def _outline(colour: str) -> list[patheffects.AbstractPathEffect]:
+    return [
+        patheffects.withStroke(linewidth=2.5, foreground="black" if colour == "white" else "white", alpha=0.7)
+    ]

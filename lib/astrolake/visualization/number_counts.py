@@ -1,5 +1,7 @@
 """How many objects there are at each magnitude, and how deep the images go."""
 
+# ruff: noqa: S608 - SQL holds checked identifiers and numbers only
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -56,10 +58,12 @@ def count_magnitudes(source: LakeSource, band: str) -> BandCounts:
     source.require("objects", (magnitude, error))
     counts = source.histogram("objects", magnitude, STEP_MAG)
     if counts.empty:
-        raise BadInput(f"no object has a magnitude in {band}: nothing to count; ingest that band", "NoMagnitudes")
+        raise BadInput(
+            f"no object has a magnitude in {band}: nothing to count; ingest that band", "NoMagnitudes"
+        )
     low, high = _DEPTH_ERRORS
     depth = source.row(
-        f"SELECT CAST(approx_quantile({magnitude}, 0.5) AS DOUBLE) AS m "  # noqa: S608 - a band of the lake
+        f"SELECT CAST(approx_quantile({magnitude}, 0.5) AS DOUBLE) AS m "
         f"FROM objects WHERE {error} BETWEEN {low} AND {high} AND isfinite({magnitude})"
     )["m"]
     return BandCounts(band, counts, covered_area(source, band), float(depth) if pd.notna(depth) else np.nan)
@@ -81,8 +85,9 @@ def number_counts_picture(source: LakeSource) -> Drawing:
     title = f"The images reach {depths} mag at 5σ" if depths else "Number counts of the objects"
     figure = new_figure(4.9, title)
     axes = figure.add_subplot()
-    for one in found:
+    for number, one in enumerate(found):
         _draw_band(axes, one)
+        _mark_depth(axes, one, 0.03 + 0.1 * number)
     axes.set_yscale("log")
     dress(axes, "Kron magnitude (AB)", f"objects per deg² per {STEP_MAG:g} mag")
     add_legend(axes, "upper left")
@@ -91,11 +96,15 @@ def number_counts_picture(source: LakeSource) -> Drawing:
 
 def _draw_band(axes: Axes, one: BandCounts) -> None:
     colour, marker = band_style(one.band)
-    n, density = one.counts["n"].to_numpy(), 1.0 / one.area.deg2
+    bins = np.rint(one.counts["centre"] / STEP_MAG - 0.5).astype(np.int64)
+    full = pd.Series(one.counts["n"].to_numpy(dtype=np.float64), index=bins).reindex(
+        range(bins.min(), bins.max() + 1)
+    )
+    n, density = full.to_numpy(), 1.0 / one.area.deg2
     # A Poisson error of n = 1 would reach zero, which a logarithmic axis cannot show.
-    low = np.where(n > 1, np.sqrt(n), 0.7)
+    low = np.where(n > 1, np.sqrt(n), 0.7 * n)
     axes.errorbar(
-        one.counts["centre"],
+        (full.index.to_numpy() + 0.5) * STEP_MAG,
         n * density,
         yerr=np.stack([low, np.sqrt(n)]) * density,
         color=colour,
@@ -105,20 +114,24 @@ def _draw_band(axes: Axes, one: BandCounts) -> None:
         elinewidth=1.0,
         label=f"{one.band} (fullest bin {one.peak_mag:.2f})",
     )
-    if np.isfinite(one.depth_mag):
-        axes.axvline(one.depth_mag, color=colour, linewidth=1.1, linestyle=(0, (5, 3)))
-        axes.annotate(
-            f"{one.band} 5σ",
-            (one.depth_mag, 0.03),
-            xycoords=("data", "axes fraction"),
-            xytext=(-3, 0),
-            textcoords="offset points",
-            rotation=90,
-            ha="right",
-            va="bottom",
-            fontsize=9.5,
-            color=colour,
-        )
+
+
+def _mark_depth(axes: Axes, one: BandCounts, height: float) -> None:
+    if not np.isfinite(one.depth_mag):
+        return
+    colour, _ = band_style(one.band)
+    axes.axvline(one.depth_mag, color=colour, linewidth=1.1, linestyle=(0, (5, 3)))
+    axes.annotate(
+        f"5σ in {one.band}",
+        (one.depth_mag, height),
+        xycoords=("data", "axes fraction"),
+        xytext=(-5, 0),
+        textcoords="offset points",
+        ha="right",
+        fontsize=9.5,
+        color=colour,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.0},
+    )
 
 
 def _caption(found: list[BandCounts]) -> str:
@@ -128,5 +141,5 @@ def _caption(found: list[BandCounts]) -> str:
     return (
         f"Objects with a Kron magnitude: {total}. Error bars are Poisson's. Area from {methods}: {areas}. "
         f"Dashed: median magnitude of objects whose error is {_DEPTH_ERRORS[0]} to {_DEPTH_ERRORS[1]} mag, "
-        f"which is a signal-to-noise ratio of about {_DEPTH_SNR:g}. Beyond the fullest bin objects are missing."
+        f"a signal-to-noise ratio of about {_DEPTH_SNR:g}. Beyond the fullest bin objects are missing."
     )

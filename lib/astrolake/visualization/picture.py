@@ -5,9 +5,11 @@ from __future__ import annotations
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 DPI = 160
 WIDTH_IN = 6.4
@@ -74,8 +76,8 @@ def save_picture(drawing: Drawing, name: str, topic: str, outdir: Path) -> Pictu
 
 def new_figure(height_in: float, title: str) -> Figure:
     """Return a white figure of the standard width with its finding as headline."""
-    figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained", facecolor="white")
-    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06)  # type: ignore[union-attr]
+    layout = ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06)
+    figure = Figure(figsize=(WIDTH_IN, height_in), layout=layout, facecolor="white")
     headline = textwrap.fill(title, _TITLE_CHARACTERS)
     figure.suptitle(headline, x=0.015, ha="left", fontsize=12, fontweight="bold", color=INK)
     return figure
@@ -95,11 +97,9 @@ def dress(axes: Axes, xlabel: str = "", ylabel: str = "", title: str = "") -> No
         spine.set_visible(side in ("left", "bottom"))
 
 
-def add_legend(axes: Axes, location: str = "best", columns: int = 1) -> None:
+def add_legend(axes: Axes, place: Literal["upper left", "lower left"]) -> None:
     """Add a legend of the labelled artists, readable over data."""
-    axes.legend(
-        loc=location, ncols=columns, fontsize=9.5, labelcolor=INK, framealpha=0.9, edgecolor="none", borderpad=0.3
-    )
+    axes.legend(loc=place, fontsize=9.5, labelcolor=INK, framealpha=0.9, edgecolor="none", borderpad=0.3)
 
 
 def band_style(band: str) -> tuple[str, str]:

@@ -16,7 +16,12 @@ _BRIGHT_SIGMA = 20.0
 
 
 def rgb_image(
-    red: ArrayLike, green: ArrayLike, blue: ArrayLike, stretch: float = 1.0, q: float = 8.0, black: float = 0.0
+    red: ArrayLike,
+    green: ArrayLike,
+    blue: ArrayLike,
+    stretch: float = 1.0,
+    q: float = 8.0,
+    black: float = 0.0,
 ) -> UInt8:
     """Return a colour picture whose hue depends on the flux ratios only, at any brightness.
 
@@ -56,7 +61,8 @@ def rgb_image(
     scale[lit] = np.arcsinh(q * intensity[lit] / stretch) / (np.arcsinh(q) * intensity[lit])
     channels = np.maximum(channels * scale[..., np.newaxis], 0.0)
     channels /= np.maximum(channels.max(axis=-1, keepdims=True), 1.0)
-    return np.rint(channels * 255.0).astype(np.uint8)
+    picture: UInt8 = np.rint(channels * 255.0).astype(np.uint8)
+    return picture
 
 
 def subtract_sky(image: ArrayLike, box_px: int = 256) -> Float32:

@@ -1,7 +1,10 @@
 """Where the pictures get their numbers: SQL over the tables of a lake, with columns checked first."""
 
+# ruff: noqa: S608 - SQL holds checked identifiers and numbers only
+
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from astrolake.errors import MissingColumns, TableNotFound
+from astrolake.errors import BadArguments, MissingColumns, TableNotFound
 
 Float64 = NDArray[np.float64]
 #: DuckDB SQL over the tables of a lake -> its answer. For a table that is not there it raises
@@ -20,6 +23,7 @@ Query = Callable[[str], pd.DataFrame]
 
 #: Filters from blue to red.
 BAND_ORDER = "ugrizyjhk"
+_IDENTIFIER = re.compile(r"[A-Za-z0-9_]+")
 
 
 @dataclass(frozen=True)
@@ -41,9 +45,12 @@ class LakeSource:
         ------
         TableNotFound
             When the lake has no such table.
+        BadArguments
+            When its name is no SQL identifier.
         """
+        sql = f"SELECT * FROM {check_identifier(table)} LIMIT 0"
         try:
-            return [str(name) for name in self.query(f"SELECT * FROM {table} LIMIT 0").columns]
+            return [str(name) for name in self.query(sql).columns]
         except (duckdb.CatalogException, TableNotFound) as error:
             raise TableNotFound(
                 f"the lake has no table {table}; run the job that writes it, then draw again"
@@ -52,7 +59,7 @@ class LakeSource:
     def require(self, table: str, needed: Iterable[str]) -> None:
         """Raise TableNotFound or MissingColumns unless the table has all needed columns."""
         present = self.columns(table)
-        missing = [name for name in needed if name not in present]
+        missing = [name for name in needed if check_identifier(name) not in present]
         if missing:
             raise MissingColumns(table, missing, present)
 
@@ -82,13 +89,20 @@ class LakeSource:
             centre, n: the bins that hold rows, ascending. NULL, NaN and infinity are not counted.
         """
         frame = self.query(
-            f"SELECT CAST(floor(v / {step!r}) AS BIGINT) AS bin, count(*) AS n "  # noqa: S608 - names of columns
+            f"SELECT CAST(floor(v / {step!r}) AS BIGINT) AS bin, count(*) AS n "
             f"FROM (SELECT CAST({expression} AS DOUBLE) AS v FROM {table} WHERE {where}) "
             "WHERE isfinite(v) GROUP BY bin ORDER BY bin"
         )
         return pd.DataFrame(
             {"centre": (floats(frame, "bin") + 0.5) * step, "n": frame["n"].to_numpy(dtype=np.int64)}
         )
+
+
+def check_identifier(name: str) -> str:
+    """Return a name of a table, a column or a band that may stand in SQL as it is, or raise BadArguments."""
+    if not _IDENTIFIER.fullmatch(name):
+        raise BadArguments(f"{name!r} cannot be a table, column or band: use letters, digits and _ only")
+    return name
 
 
 def floats(frame: pd.DataFrame, name: str) -> Float64:

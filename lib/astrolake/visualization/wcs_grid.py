@@ -30,7 +30,9 @@ def parse_wcs(header_text: str, name: str) -> WCS:
     return wcs
 
 
-def resample(image: Float32, wcs: WCS, target: WCS, box: tuple[slice, slice], node_px: int = _NODE_PX) -> Float32:
+def resample(
+    image: Float32, wcs: WCS, target: WCS, box: tuple[slice, slice], node_px: int = _NODE_PX
+) -> Float32:
     """Return an image on the pixels of another one, by linear interpolation.
 
     Pixel positions are computed exactly on a grid of nodes and interpolated between them. Over 32
@@ -84,10 +86,11 @@ def block_mean(image: Float32, factor: int) -> Float32:
     total = np.where(good, blocks, 0.0).sum(axis=(1, 3), dtype=np.float64)
     count = good.sum(axis=(1, 3))
     mean = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
-    return mean.astype(np.float32)
+    reduced: Float32 = mean.astype(np.float32)
+    return reduced
 
 
 def _nodes(positions: Float64, step: int) -> Float64:
     """Return evenly spaced nodes that enclose the positions, two at least."""
     count = max(2, int(np.ceil((positions[-1] - positions[0]) / step)) + 1)
-    return positions[0] + step * np.arange(count, dtype=np.float64)
+    return np.asarray(positions[0] + step * np.arange(count, dtype=np.float64))

@@ -167,6 +167,8 @@ def to_arrow(column: FitsColumn, raw: NDArray[Any], heap: Heap) -> pa.Array:
     BadInput
         For complex columns; the message names the column.
     """
+    if column.dtype.itemsize == 0:
+        return pa.nulls(len(raw), pa.string())
     try:
         if column.is_variable:
             return _variable(column, raw, heap)
@@ -176,8 +178,6 @@ def to_arrow(column: FitsColumn, raw: NDArray[Any], heap: Heap) -> pa.Array:
 
 
 def _fixed(column: FitsColumn, raw: NDArray[Any]) -> pa.Array:
-    if raw.dtype.itemsize == 0 or 0 in raw.shape[1:]:
-        return pa.nulls(len(raw), pa.string())
     if column.code == "X":
         bits = np.unpackbits(np.ascontiguousarray(raw), axis=1)[:, : column.bits].astype(bool)
         return array_of(bits[:, 0] if column.bits == 1 else bits)
@@ -214,8 +214,6 @@ def _variable(column: FitsColumn, raw: NDArray[Any], heap: Heap) -> pa.Array:
         raise BadInput(
             f"variable arrays of type {column.code!r} are not supported; exclude it", "UnsupportedType"
         )
-    if raw.shape[1] == 0:
-        return pa.nulls(len(raw), pa.string())
     counts, offsets = raw[:, 0].astype(np.int64), raw[:, 1].astype(np.int64)
     kind = np.dtype(_NUMBERS.get(column.code, "S1"))
     cells = _gather(heap, counts, offsets, kind)

@@ -35,7 +35,7 @@ def row_count(file: InputFile, options: ReadOptions) -> int:
 def batches(
     file: InputFile, schema: pa.Schema, options: ReadOptions, batch_rows: int, rows: RowRange | None
 ) -> Iterator[Batch]:
-    """Yield the rows, reading only the row groups that the slice touches and the columns of `schema`."""
+    """Yield the rows, reading only the row groups that the slice touches."""
     with _opened(file, options) as parquet:
         start, stop = clip(rows, parquet.metadata.num_rows)
         groups, first = _row_groups(parquet, start, stop)

@@ -23,7 +23,11 @@ _BLOCK_BYTES = 8 << 20
 _MAX_LINE_BYTES = 64 << 20
 _TEXT_BYTES = 1000
 
+#: What a line starts with that may be empty or a comment.
+_SUSPICIOUS = np.frombuffer(b"#\n \t", np.uint8)
 _EMPTY_OR_COMMENT = re.compile(rb"^[ \t]*(?:#.*)?\n", re.MULTILINE)
+#: In a file of tabs a line of nothing but tabs is a row without values.
+_EMPTY_OR_COMMENT_IN_TABS = re.compile(rb"^ *(?:#.*)?\n", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -72,13 +76,18 @@ def iterate_blocks(stream: IO[bytes], dialect: Dialect, encoding: str = "utf-8")
 def _cleaned(block: bytes, dialect: Dialect, encoding: str) -> bytes:
     if codecs.lookup(encoding).name != "utf-8":
         block = block.decode(encoding).encode()
-    block = block.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n")
+    block = block.removeprefix(codecs.BOM_UTF8)
+    if b"\r" in block:
+        block = block.replace(b"\r\n", b"\n")
     block = dialect.tidy(block)
     # The expression is slow, and most blocks have nothing to remove.
-    starts = (b"#", b"\n", b" ", b"\t")
-    if block.startswith(starts) or any(b"\n" + start in block for start in starts):
-        block = _EMPTY_OR_COMMENT.sub(b"", block)
-    return block
+    characters = np.frombuffer(block, np.uint8)
+    ends = np.flatnonzero(characters == ord("\n"))
+    firsts = np.concatenate([characters[:1], characters[ends[:-1] + 1]])
+    if not np.isin(firsts, _SUSPICIOUS).any():
+        return block
+    pattern = _EMPTY_OR_COMMENT_IN_TABS if dialect.delimiter == "\t" else _EMPTY_OR_COMMENT
+    return pattern.sub(b"", block)
 
 
 def parse_block(block: bytes, dialect: Dialect) -> TextRows:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import IO
 
+import numpy as np
+
 from astrolake.data_access.column_map import has_positions
 from astrolake.data_access.formats.base import ReadOptions
 from astrolake.data_access.formats.ecsv import TextColumn, ecsv_header
@@ -18,7 +20,6 @@ _HEAD_BYTES = 1 << 20
 _SAMPLE_LINES = 100
 _DELIMITERS = (",", ";", "\t", "|", " ")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eEdD][-+]?\d+)?$|[-+]?(nan|inf)$", re.IGNORECASE)
-_SPACES = re.compile(rb"[ \t]+")
 _SPACES_OR_QUOTED = re.compile(rb'"[^"\n]*"|[ \t]+')
 _COMMENT = "#"
 #: Share of lines with the same number of fields from which on a delimiter is taken to be right.
@@ -56,11 +57,7 @@ class Dialect:
     def tidy(self, block: bytes) -> bytes:
         r"""Return whole lines with one delimiter between fields, and none of the padding around quotes."""
         if self.collapse:
-            if b'"' in block:
-                block = _SPACES_OR_QUOTED.sub(lambda m: m[0] if m[0].startswith(b'"') else b" ", block)
-            else:
-                block = _SPACES.sub(b" ", block)
-            return block.replace(b" \n", b"\n").replace(b"\n ", b"\n").removeprefix(b" ")
+            return _collapsed_quoted(block) if b'"' in block else _collapsed(block)
         if self.padded_quotes:
             mark = re.escape(self.delimiter.encode())
             block = re.sub(rb"(^|" + mark + rb')[ \t]+"', rb'\1"', block, flags=re.MULTILINE)
@@ -71,6 +68,23 @@ class Dialect:
         """Return the fields of a line; raise csv.Error when its quotes do not match."""
         tidy = self.tidy(f"{line}\n".encode()).decode().rstrip("\n")
         return next(csv.reader([tidy], delimiter=self.delimiter, strict=True), [])
+
+
+def _collapsed(block: bytes) -> bytes:
+    """Equivalent to: `_collapsed_quoted`, where there are no quotes."""
+    characters = np.frombuffer(block, np.uint8)
+    blank = (characters == ord(" ")) | (characters == ord("\t"))
+    follows = np.ones(len(blank), dtype=bool)
+    follows[1:] = blank[:-1] | (characters[:-1] == ord("\n"))
+    kept = ~(blank & follows)
+    single: bytes = np.where(blank, np.uint8(ord(" ")), characters)[kept].tobytes()
+    return single.replace(b" \n", b"\n")
+
+
+def _collapsed_quoted(block: bytes) -> bytes:
+    """Return lines with single blanks between fields, none at their ends, and quoted fields as they are."""
+    single = _SPACES_OR_QUOTED.sub(lambda found: found[0] if found[0].startswith(b'"') else b" ", block)
+    return single.replace(b" \n", b"\n").replace(b"\n ", b"\n").removeprefix(b" ")
 
 
 def read_dialect(stream: IO[bytes], options: ReadOptions) -> Dialect:

@@ -1,0 +1,72 @@
+"""Finds the weight and mask images that belong to a science image."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_SUFFIX = re.compile(r"(?:\.(?:fits?|fts))?(?:\.(?:fz|gz|bz2))?$", re.IGNORECASE)
+#: NOIRLab Community Pipeline: ...ooi... image, ...oow... inverse variance, ...ood... data quality.
+_NOAO_IMAGE = re.compile(r"(\w{3}_\d{6}_\d{6}_[a-z]{2})i(_.*)")
+#: Legacy Surveys coadds: ...-image-g, ...-invvar-g; maskbits also flag good pixels and do not serve.
+_LEGACY_IMAGE = re.compile(r"(legacysurvey-.+)-image-(\w+)")
+
+
+@dataclass(frozen=True)
+class Companions:
+    """Names of the files beside a science image; None where there is none.
+
+    Parameters
+    ----------
+    weight : str or None
+        Inverse variance in units of the image, in the same HDU as the image.
+    mask : str or None
+        Not 0 at bad pixels, in the same HDU as the image.
+    """
+
+    weight: str | None = None
+    mask: str | None = None
+
+
+def may_have_companions(name: str) -> bool:
+    """Whether a file of this name can have companions, so that its directory is worth listing."""
+    return any(_expected(name))
+
+
+def find_companions(name: str, siblings: Sequence[str]) -> Companions:
+    """Return the companions of a science image among the files of its directory.
+
+    Parameters
+    ----------
+    name : str
+        Name of the image's file, without directory.
+    siblings : sequence of str
+        Names in its directory; the suffix (.fits, .fits.fz, .fits.gz) may differ from the image's.
+
+    Returns
+    -------
+    Companions
+        Of several files that fit, the first in alphabetical order.
+    """
+    expected = _expected(name)
+    if not any(expected):
+        return Companions()
+    by_stem: dict[str, str] = {}
+    for sibling in sorted(siblings):
+        by_stem.setdefault(_stem(sibling), sibling)
+    return Companions(*(by_stem.get(stem) if stem else None for stem in expected))
+
+
+def _expected(name: str) -> tuple[str | None, str | None]:
+    """Return the names, without suffix, that weight and mask of an image would have."""
+    stem = _stem(name)
+    if noao := _NOAO_IMAGE.fullmatch(stem):
+        return f"{noao[1]}w{noao[2]}", f"{noao[1]}d{noao[2]}"
+    if legacy := _LEGACY_IMAGE.fullmatch(stem):
+        return f"{legacy[1]}-invvar-{legacy[2]}", None
+    return None, None
+
+
+def _stem(name: str) -> str:
+    return _SUFFIX.sub("", name, count=1)

@@ -1,0 +1,123 @@
+"""The bytes of a file, from a disk or an object store, unpacked where it is gzipped or bzipped."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, cast
+
+from astrolake.errors import AstrolakeError, BadInput
+from astrolake.lake.storage import canonical_uri, filesystem
+
+Options = dict[str, str] | None
+
+_GZIP, _BZIP2 = b"\x1f\x8b", b"BZh"
+#: Packings that FITS files do not come in; the name goes into the message.
+_FOREIGN = {
+    b"PK\x03\x04": "a zip archive",
+    b"\x1f\x9d": "a compress (.Z) file",
+    b"\xfd7zXZ": "an xz file",
+    b"\x28\xb5\x2f\xfd": "a zstd file",
+}
+
+
+def read_bytes(uri: str, storage_options: Options = None) -> bytes:
+    """Return the bytes of a file as they lie, in one read.
+
+    Raises
+    ------
+    BadInput
+        When the file is not there or cannot be read.
+    """
+    path = _path(uri)
+    with _reading(uri):
+        return bytes(filesystem(canonical_uri(uri), storage_options).cat_file(path))
+
+
+def unpack(raw: bytes, uri: str) -> bytes:
+    """Return the bytes of a FITS file, unpacked by what they are, whatever the name says.
+
+    Tile compression (.fz) is inside FITS and left alone.
+
+    Raises
+    ------
+    BadInput
+        When packed bytes are cut off or damaged, or the packing is not gzip or bzip2.
+    """
+    for magic, what in _FOREIGN.items():
+        if raw.startswith(magic):
+            raise BadInput(f"{uri}: not FITS but {what}; unpack it and ingest what is in it", "NotFits")
+    if not raw.startswith((_GZIP, _BZIP2)):
+        return raw
+    try:
+        return gzip.decompress(raw) if raw.startswith(_GZIP) else bz2.decompress(raw)
+    except EOFError as error:
+        raise _cut_off(uri, error) from error
+    except (OSError, zlib.error, ValueError) as error:
+        # bz2 tells a cut-off stream by a ValueError of this text.
+        if "before the end-of-stream" in str(error):
+            raise _cut_off(uri, error) from error
+        raise BadInput(
+            f"{uri}: its packing is damaged ({error}); fetch the file again", "BadPacking"
+        ) from error
+
+
+@contextmanager
+def open_stream(uri: str, storage_options: Options = None) -> Iterator[BinaryIO]:
+    """Open a FITS file for reading and seeking; only packed files are read as a whole.
+
+    Raises
+    ------
+    BadInput
+        When the file is not there, cannot be read, or its packing is damaged.
+    """
+    fs = filesystem(canonical_uri(uri), storage_options)
+    with _reading(uri), fs.open(_path(uri), "rb") as stream:
+        head = stream.read(3)
+        stream.seek(0)
+        if head.startswith((_GZIP, _BZIP2)):
+            yield io.BytesIO(unpack(stream.read(), uri))
+        else:
+            yield cast(BinaryIO, stream)
+
+
+def sibling_names(uri: str, storage_options: Options = None) -> list[str]:
+    """Return the names of the files in the directory of a file; empty when it cannot be listed."""
+    path = _path(uri)
+    fs = filesystem(canonical_uri(uri), storage_options)
+    try:
+        return sorted(name.rsplit("/", 1)[-1] for name in fs.ls(path.rsplit("/", 1)[0], detail=False))
+    except OSError:
+        # A file may be readable where its directory is not: it then has no companions.
+        return []
+
+
+def _path(uri: str) -> str:
+    return canonical_uri(uri).removeprefix("file://")
+
+
+def _cut_off(uri: str, error: Exception) -> BadInput:
+    return BadInput(f"{uri}: truncated inside its packing ({error}); fetch the file again", "Truncated")
+
+
+@contextmanager
+def _reading(uri: str) -> Iterator[None]:
+    """Turn what a file system raises into a BadInput that names file, cause and remedy."""
+    try:
+        yield
+    except AstrolakeError:
+        raise
+    except FileNotFoundError as error:
+        raise BadInput(f"{uri}: there is no such file; check the path", "FileNotFound") from error
+    except PermissionError as error:
+        raise BadInput(f"{uri}: no permission to read it; grant read access", "NoPermission") from error
+    except IsADirectoryError as error:
+        raise BadInput(f"{uri}: a directory, not a file; name the files in it", "NotAFile") from error
+    except OSError as error:
+        raise BadInput(
+            f"{uri}: cannot be read ({error}); check the storage and try again", "ReadError"
+        ) from error

@@ -1,0 +1,133 @@
+"""Reads the pixels of an image and what belongs to them: weight, mask, bad pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from astrolake.errors import BadInput
+from astrolake.photometry.fits_bytes import Options, open_stream
+from astrolake.photometry.fits_pixels import Float32, decode_pixels
+from astrolake.photometry.fits_structure import walk_hdus
+from astrolake.photometry.headers import silence
+
+#: Where an image lies: file and HDU.
+Place = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The pixels of an image, ready to be measured.
+
+    Parameters
+    ----------
+    data : (rows, columns) float32
+        Finite everywhere: pixels that were not are 0.
+    bad : (rows, columns) bool or None
+        Pixels not to be used; None when all are good.
+    variance : (rows, columns) float32 or None
+        Variance of each pixel in units of the image squared, 0 at bad pixels; None when unknown.
+    """
+
+    data: Float32
+    bad: NDArray[np.bool_] | None = None
+    variance: Float32 | None = None
+
+
+def read_pixels(uri: str, hdu: int, *, storage_options: Options = None) -> Float32:
+    """Return the pixels of one HDU; see `decode_pixels`.
+
+    Parameters
+    ----------
+    uri : str
+        Path, ``file://`` or ``s3://``; gzip, bzip2 and tile compression are undone.
+    hdu : int
+        0 is the primary HDU.
+    storage_options : dict
+        Object-store options.
+
+    Returns
+    -------
+    (rows, columns) float32
+
+    Raises
+    ------
+    BadInput
+        When the file or the HDU cannot be read.
+    """
+    return _read_places([(uri, hdu)], storage_options)[uri, hdu]
+
+
+def read_frame(
+    image: Mapping[str, Any], *, storage_options: Options = None, mask_saturated: bool = False
+) -> Frame:
+    """Return the pixels of an image with its bad pixels and variance.
+
+    Bad are pixels that are NaN or infinite, have a weight of 0 or less (also the uncovered parts of
+    a coadd), or are not 0 in the mask.
+
+    Parameters
+    ----------
+    image : mapping
+        Row of `images`; read are uri, hdu, weight_uri, weight_hdu, weight_kind, mask_uri, mask_hdu,
+        saturation.
+    storage_options : dict
+        Object-store options.
+    mask_saturated : bool
+        Whether pixels from `saturation` on are bad, too.
+
+    Raises
+    ------
+    BadInput
+        When a file cannot be read, or weight or mask differ in shape from the image.
+    """
+    science: Place = (image["uri"], image["hdu"])
+    weight = _place(image, "weight") if image["weight_kind"] == "invvar" else None
+    mask = _place(image, "mask")
+    pixels = _read_places([place for place in (science, weight, mask) if place], storage_options)
+    data = pixels[science]
+    for place in (weight, mask):
+        if place and pixels[place].shape != data.shape:
+            raise BadInput(
+                f"{place[0]}#{place[1]} has shape {pixels[place].shape}, its image {science[0]}#{science[1]} "
+                f"{data.shape}; give companions of the same image or move them away",
+                "ShapeMismatch",
+            )
+    bad = ~np.isfinite(data)
+    if mask:
+        bad |= pixels[mask] != 0
+    if mask_saturated and image["saturation"] is not None:
+        bad |= data >= image["saturation"]
+    variance = None
+    if weight:
+        covered = np.isfinite(pixels[weight]) & (pixels[weight] > 0)
+        bad |= ~covered
+        variance = np.divide(np.float32(1), pixels[weight], out=np.zeros_like(data), where=covered)
+    data[~np.isfinite(data)] = 0
+    return Frame(data, bad if bad.any() else None, variance)
+
+
+def _place(image: Mapping[str, Any], role: str) -> Place | None:
+    uri = image[f"{role}_uri"]
+    return (uri, image[f"{role}_hdu"]) if uri else None
+
+
+def _read_places(places: list[Place], storage_options: Options) -> dict[Place, Float32]:
+    """Return the pixels of several HDUs, each file opened once."""
+    found: dict[Place, Float32] = {}
+    for uri in dict.fromkeys(uri for uri, _ in places):
+        wanted = {hdu for other, hdu in places if other == uri}
+        with silence(), open_stream(uri, storage_options) as stream:
+            for hdu in walk_hdus(stream, uri):
+                if hdu.index in wanted:
+                    found[uri, hdu.index] = decode_pixels(stream, hdu, uri)
+                    wanted.discard(hdu.index)
+                if not wanted:
+                    break
+        if wanted:
+            raise BadInput(f"{uri} has no HDU {min(wanted)}; it was replaced: ingest it again", "NoSuchHdu")
+    return found
