@@ -35,7 +35,7 @@ def run(args: BuildObjectsArgs, context: JobContext) -> Outcome:
     detections = context.snapshot("detections")
     bands = bands_of(context.spark, detections)
     found = objects_frame(context.spark, detections, bands, args.match_radius_arcsec)
-    found = found.persist(StorageLevel.DISK_ONLY)
+    found = found.persist(StorageLevel.MEMORY_AND_DISK)
     merged = found.agg(F.sum("n_det")).first()
     written = context.writer.replace_rows(found, objects_table(bands))
     return Outcome(detections.rows, int(merged[0] or 0) if merged else 0, 0, [written])

@@ -39,7 +39,7 @@ def run(args: CrossmatchCatalogsArgs, context: JobContext) -> Outcome:
     """Match cell by cell and replace the pair's table; units are left rows."""
     sides = [(name, context.snapshot(name)) for name in (args.left, args.right)]
     options = MatchOptions(args.radius_arcsec, cast(Mode, args.mode), args.n, args.epoch or None)
-    found = match_frame(context.spark, sides, options).persist(StorageLevel.DISK_ONLY)
+    found = match_frame(context.spark, sides, options).persist(StorageLevel.MEMORY_AND_DISK)
     matches, left_rows = split_counts(found)
     table = crossmatch_table(args.left, args.right, *(id_column(*side) for side in sides))
     written = context.writer.replace_rows(matches, table)

@@ -44,7 +44,7 @@ def run(args: ExtractSourcesArgs, context: JobContext) -> Outcome:
     count = chosen.count()
     options = stage.SourceOptions(args.extraction, args.aperture_radii_arcsec, args.storage_options)
     found = stage.source_frame(stage.with_overlaps(images, chosen), count, options)
-    found = found.persist(StorageLevel.DISK_ONLY)
+    found = found.persist(StorageLevel.MEMORY_AND_DISK)
     done, rejected, sources = stage.count_kinds(found)
     what = Replace("image_id", chosen.select("image_id"))
     on_sky = found.where(f"{stage.KIND} = '{stage.DETECTION}'")

@@ -43,7 +43,7 @@ def run(args: IngestCatalogArgs, context: JobContext) -> Outcome:
     plan, readable, lost = plan_catalog(
         context.spark, files, args.reading, args.table, args.id_column or None
     )
-    found = catalog_frame(context.spark, plan, readable, lost).persist(StorageLevel.DISK_ONLY)
+    found = catalog_frame(context.spark, plan, readable, lost).persist(StorageLevel.MEMORY_AND_DISK)
     rows, rejects = split_rejects(found)
     total, rejected = found.count(), rejects.count()
     written = context.writer.replace_rows(rows, plan.table)

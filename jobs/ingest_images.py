@@ -27,7 +27,7 @@ def run(args: IngestImagesArgs, context: JobContext) -> Outcome:
     """Scan the files on the executors and replace what the lake knew of them; units are files."""
     uris = list_files(args.images, args.storage_options)
     found = scan_frame(context.spark, uris, args.survey, args.storage_options)
-    found = found.persist(StorageLevel.DISK_ONLY)
+    found = found.persist(StorageLevel.MEMORY_AND_DISK)
     images = found.where(F.col(KIND) == IMAGE)
     good = images.select("file_uri").distinct().count()
     bad = found.select("file_uri").distinct().count() - good

@@ -9,5 +9,7 @@ SELECT
 FROM objects
 WHERE
     mag_auto_r <= :max_mag_r
+    AND mag_aper_g IS NOT NULL
+    AND mag_aper_r IS NOT NULL
     AND power(mag_aper_err_g, 2) + power(mag_aper_err_r, 2) <= power(:max_colour_err, 2)
 ORDER BY mag_auto_r, object_id;

@@ -1,6 +1,6 @@
 -- Purpose: all rows of a table within a radius of a position, nearest first.
 -- Grain: a row of the table, with its separation.
--- Parameters: ${table} (any table with ra and dec); :ra, :dec (deg, ICRS); :radius_arcsec;
+-- Parameters: ${table} (any positional table); :ra, :dec (deg, ICRS); :radius_arcsec;
 --   :low_1, :high_1 to :low_4, :high_4 (ranges of _healpix_29 that cover the cone, from cone_ranges).
 --   One branch for each range, because engines leave files out by a single range, not by an OR of them.
 WITH near AS (

@@ -62,9 +62,17 @@ def test_names_with_blanks_and_percent_signs(put):
     assert labels(list_inputs([str(root / "one two")])) == ["a%20b.csv"]
 
 
+@pytest.mark.parametrize("pattern", ["", "case*/a.csv", "*"])
+def test_labels_are_paths_below_the_directory_that_is_named(put, pattern):
+    root = put("case6/a.csv")
+    expected = "a.csv" if pattern == "*" else "case6/a.csv"
+    assert labels(list_inputs([str(root / pattern)])) == [expected]
+
+
 def test_labels_tell_files_of_one_name_apart(put):
     root = put("case6/a.csv", "case8/a.csv")
-    assert labels(list_inputs([str(root)])) == ["case6/a.csv", "case8/a.csv"]
+    named = [str(root / case / "a.csv") for case in ("case6", "case8")]
+    assert labels(list_inputs(named)) == ["case6/a.csv", "case8/a.csv"]
 
 
 @pytest.mark.parametrize("name", ["missing.csv", "*.csv"])
@@ -148,8 +156,8 @@ def test_hats_catalogs_give_partitions_only(put):
         "partition_info.csv",
     )
     assert labels(list_inputs([str(root)])) == [
-        "Norder=0/Dir=0/Npix=4.parquet",
-        "Norder=1/Dir=0/Npix=8/part0.parquet",
+        "dataset/Norder=0/Dir=0/Npix=4.parquet",
+        "dataset/Norder=1/Dir=0/Npix=8/part0.parquet",
     ]
     assert {file.partition for file in list_inputs([str(root)])} == {()}
 

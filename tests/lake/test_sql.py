@@ -83,6 +83,8 @@ def _value(lake: Lake, expression: str) -> object:
         ("format('%.2f', 1.234)", "1.23"),
         ("date_diff('hour', TIMESTAMP '2024-01-01 00:59:00', TIMESTAMP '2024-01-01 01:01:00')", 0),
         ("date_diff('day', DATE '2024-01-01', DATE '2024-03-01')", 60),
+        ("TIMESTAMP '2024-03-05 14:00:00 +02:00' = TIMESTAMP '2024-03-05 12:00:00 UTC'", True),
+        ("to_unixtime(TIMESTAMP '1970-01-01 00:00:00.250')", 0.25),
         ("extract(dow FROM DATE '2024-03-03')", 7),
         ("approx_percentile(x, ARRAY[0.5, 1.0])[2] FROM (VALUES 1, 2, 3) t(x)", 3),
     ],

@@ -35,6 +35,7 @@ _REJECT = ("source", "error_type", "message", "payload")
 _IS_REJECT = "_is_reject"
 #: Rows of a slice: larger files are read by several workers.
 _SLICE_ROWS = 1_000_000
+_COMPRESSED = (".gz", ".bz2", ".xz")
 
 
 @dataclass(frozen=True)
@@ -162,11 +163,12 @@ def catalog_frame(
     """Return all rows of the files, tagged as rows of the table or rejects."""
     files = [file for file, _ in readable]
     slices = []
-    for i, (_, rows) in enumerate(readable):
-        starts = range(0, rows, _SLICE_ROWS) if rows > 0 else ()
-        slices += [(i, begin, min(begin + _SLICE_ROWS, rows)) for begin in starts] or [
-            (i, 0, -1 if rows else 0)
-        ]
+    for i, (file, rows) in enumerate(readable):
+        # Every slice of a compressed file would be decompressed from its start: one reads it all.
+        step = max(rows, 1) if file.uri.endswith(_COMPRESSED) else _SLICE_ROWS
+        starts = range(0, rows, step) if rows > 0 else ()
+        whole = [(i, 0, -1 if rows else 0)]
+        slices += [(i, begin, min(begin + step, rows)) for begin in starts] or whole
     shared = spark.sparkContext.broadcast((plan, files))
 
     def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

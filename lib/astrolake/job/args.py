@@ -130,21 +130,24 @@ def _value_options(hint: Any) -> dict[str, Any]:
 
 
 class _Values(argparse.Action):
-    """Several values after one flag, or one JSON list (Glue passes one string a flag)."""
+    """Several values after one flag, or one JSON list (Glue passes one string a flag); repeats add up."""
+
+    given: tuple[Any, ...] = ()
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        flat: list[Any] = []
         for value in values:
-            if isinstance(value, list):
-                flat.extend(value)
-            elif isinstance(value, str) and value.startswith("["):
-                try:
-                    flat.extend(json.loads(value))
-                except json.JSONDecodeError:
-                    flat.append(value)
-            else:
-                flat.append(value)
-        setattr(namespace, self.dest, tuple(flat))
+            self.given += tuple(value if isinstance(value, list) else _texts(value))
+        setattr(namespace, self.dest, self.given)
+
+
+def _texts(value: str) -> list[str]:
+    """Return the strings of a JSON list of strings; anything else, a glob like ``[ab].fits``, is one string."""
+    try:
+        found = json.loads(value) if value.startswith("[") else None
+    except json.JSONDecodeError:
+        return [value]
+    is_list = isinstance(found, list) and all(isinstance(item, str) for item in found)
+    return found if is_list else [value]
 
 
 def _numbers(text: str) -> list[float]:

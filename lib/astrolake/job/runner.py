@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from deltalake.exceptions import DeltaError
+from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 
 from astrolake import __version__
@@ -91,7 +93,7 @@ def run_job(job: Job, args: JobArgs) -> dict[str, Any]:
         lake = (Lake.create if job.creates_lake else Lake.open)(args.lake, args.storage_options)
         record.record(lake)
         _execute(job, args, lake, record)
-    except (AstrolakeError, PySparkException, OSError) as error:
+    except (AstrolakeError, PySparkException, Py4JError, DeltaError, OSError) as error:
         record.status = "bad_arguments" if isinstance(error, BadArguments) else "failed"
         record.message = _first_cause(error)
         _LOG.error("%s failed: %s", job.name, record.message)
@@ -154,14 +156,19 @@ def _commit(outcome: Outcome, context: JobContext, record: RunRecord) -> None:
 
 def _finish(lake: Lake | None, record: RunRecord) -> None:
     record.ended_at = datetime.now(UTC)
-    if lake is not None:
+    if lake is None:
+        return
+    try:
         record.record(lake)
+    except (AstrolakeError, DeltaError, OSError) as error:
+        # The tables are as the status says; a full disk must not hide that.
+        _LOG.error("run %s (%s) could not be recorded: %s", record.run_id, record.status, _first_cause(error))
 
 
 def _first_cause(error: BaseException) -> str:
-    """Return the last line of a worker's traceback for Spark errors, else the message."""
+    """Return the last line that names an error for Spark errors, else the message."""
     text = str(error).strip()
-    if isinstance(error, PySparkException):
+    if isinstance(error, PySparkException | Py4JError):
         lines = [line.strip() for line in text.splitlines() if "Error" in line or "Exception" in line]
         lines = [line for line in lines if not line.startswith(("at ", "Traceback", "File "))]
         return lines[-1] if lines else text.splitlines()[0]

@@ -20,6 +20,8 @@ from astrolake.sky.healpix import KEY_ORDER, cell_center, cell_radius_deg, cell_
 CELL_ROWS = 250_000
 #: A cell's surroundings are found with cells this many orders finer.
 _FINER = 3
+#: Wide surroundings are found with coarser cells: degrees times 2**order, a few thousand cells at most.
+_FINEST_REACH = 2_000
 #: Several small cells make one task, for a task costs about 0.1 s whatever it does.
 _CELLS_PER_TASK = 16
 
@@ -55,7 +57,10 @@ class Cell:
     def surroundings(self, margin_deg: float) -> np.ndarray:
         """Return ranges that hold every position within `margin_deg` of the cell (and some beyond)."""
         order = min(self.order + _FINER, KEY_ORDER)
-        cells = cone_cells(*self.center, self.radius_deg + margin_deg, order)
+        reach_deg = self.radius_deg + margin_deg
+        while order > 0 and reach_deg * (1 << order) > _FINEST_REACH:
+            order -= 1
+        cells = cone_cells(*self.center, reach_deg, order)
         shift = 2 * (KEY_ORDER - order)
         return merge_ranges(np.stack([cells << shift, (cells + 1) << shift], axis=1))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ _CONFIGURATION: dict[str, str | None] = {
     # Superseded files stay until a publish or maintain run vacuums them, however late that is.
     "delta.logRetentionDuration": "interval 3650 days",
 }
+_ATTEMPTS = 30
+_LONGEST_WAIT_MS = 2_000
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,8 @@ def _data_files(actions: pa.Table) -> list[DataFile]:
 class Commit:
     """What to change in a table in one transaction.
 
-    `base` is the version the removed files were read from, None for a new table.
+    `base` is the version the removed files were read from, None for a new table. A commit
+    that is `whole` replaces all rows, so that no other writer may have added any since.
     """
 
     storage: Storage
@@ -147,6 +151,7 @@ class Commit:
     base: int | None
     run_id: str
     job: str
+    whole: bool = False
 
     @property
     def partition_by(self) -> list[str]:
@@ -165,34 +170,42 @@ def apply_commit(commit: Commit) -> int:
         When another writer changed the files this commit replaces, or put rows into
         the same partitions, since `commit.base`.
     """
-    handle = load_table(commit.storage)
-    if handle is None:
-        return _create(commit)
-    if handle.transaction_version(commit.run_id) is not None:
-        return int(handle.version())
-    _check_not_overtaken(commit, snapshot_of(handle, commit.storage))
-    actions: list[AddAction | RemoveAction] = [*_add_actions(commit.adds), *_remove_actions(commit.removes)]
-    try:
-        if pa.schema(handle.schema().to_arrow()).equals(_plain(commit.schema)):
-            handle.create_write_transaction(
-                actions,
-                mode="append",
-                schema=_schema(commit),
-                partition_by=commit.partition_by,
-                commit_properties=_properties(commit),
-                post_commithook_properties=_HOOKS,
-            )
-        else:
-            _replace_schema(commit, handle)
-    except CommitFailedError as error:
+    for attempt in range(_ATTEMPTS):
+        handle = load_table(commit.storage)
+        if handle is not None and handle.transaction_version(commit.run_id) is not None:
+            return int(handle.version())
+        try:
+            return _create(commit) if handle is None else _write(commit, handle)
+        except CommitFailedError as error:
+            # Another commit came first: whether it is in the way is decided on the new version.
+            cause = error
+        time.sleep(secrets.randbelow(min(20 << attempt, _LONGEST_WAIT_MS)) / 1000)
+    raise CommitConflict(f"{commit.storage.root} was busy: {cause}; run the job again") from cause
+
+
+def _write(commit: Commit, handle: DeltaTable) -> int:
+    newest = snapshot_of(handle, commit.storage)
+    _check_not_overtaken(commit, newest)
+    same = newest.schema.equals(_plain(commit.schema))
+    if not same and len(commit.removes) != len(newest.files):
         raise CommitConflict(
-            f"another writer changed {commit.storage.root} at the same time; run the job again ({error})"
-        ) from error
-    handle.update_incremental()
-    return int(handle.version())
+            f"the columns of {commit.storage.root} differ from those this run writes; "
+            "run the job over the whole table to change them"
+        )
+    # Overwriting removes all files by itself; an append states which.
+    removes = _remove_actions(commit.removes) if same else []
+    handle.create_write_transaction(
+        [*_add_actions(commit.adds), *removes],
+        mode="append" if same else "overwrite",
+        schema=_schema(commit),
+        partition_by=commit.partition_by,
+        commit_properties=_properties(commit),
+        post_commithook_properties=_HOOKS,
+    )
+    return newest.version + 1
 
 
-#: Logs are cleaned by maintain_tables, never as a side effect of a write.
+#: A write never removes old log entries: they are what time travel reads.
 _HOOKS = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
 
 
@@ -214,30 +227,8 @@ def _create(commit: Commit) -> int:
     except DeltaError as error:
         if load_table(commit.storage) is None:
             raise
-        raise CommitConflict(
-            f"another writer created {commit.storage.root} at the same time; run the job again ({error})"
-        ) from error
+        raise CommitFailedError(str(error)) from error
     return 0
-
-
-def _replace_schema(commit: Commit, handle: DeltaTable) -> None:
-    """Overwrite the whole table under a new schema; only a full replacement may change it."""
-    if len(commit.removes) != len(snapshot_of(handle, commit.storage).files):
-        raise CommitConflict(
-            f"the columns of {commit.storage.root} differ from those this run writes; "
-            "run the job over the whole table to change them"
-        )
-    create_table_with_add_actions(
-        commit.storage.delta_uri(),
-        _schema(commit),
-        _add_actions(commit.adds),
-        mode="overwrite",
-        partition_by=commit.partition_by,
-        configuration=_CONFIGURATION,
-        storage_options=commit.storage.options or None,
-        commit_properties=_properties(commit),
-        post_commithook_properties=_HOOKS,
-    )
 
 
 def _check_not_overtaken(commit: Commit, newest: Snapshot) -> None:
@@ -247,8 +238,9 @@ def _check_not_overtaken(commit: Commit, newest: Snapshot) -> None:
     removed = {file.path for file in commit.removes}
     ours = _ranges(commit.adds) + _ranges(commit.removes)
     others = [file for file in newest.files if file.path not in removed]
-    appends_only = not commit.removes and not commit.partition_by
-    if removed <= present and (appends_only or not _overlaps(ours, _ranges(tuple(others)), commit)):
+    appends_only = not commit.removes and not commit.partition_by and not commit.whole
+    in_the_way = commit.whole or _overlaps(ours, _ranges(tuple(others)), commit)
+    if removed <= present and (not others or appends_only or not in_the_way):
         return
     raise CommitConflict(
         f"{commit.storage.root} moved from version {commit.base} to {newest.version} under this run; "
@@ -287,7 +279,8 @@ def _plain(schema: pa.Schema) -> pa.Schema:
 def _properties(commit: Commit) -> CommitProperties:
     return CommitProperties(
         custom_metadata={"astrolake.job": commit.job, "astrolake.run_id": commit.run_id},
-        max_commit_retries=15,
+        # delta-rs does not compare partitions when it retries; `apply_commit` does.
+        max_commit_retries=0,
         app_transactions=[Transaction(commit.run_id, 1)],
     )
 

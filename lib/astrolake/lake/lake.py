@@ -11,7 +11,9 @@ from astrolake.lake.storage import Storage
 
 _MARKER = "astrolake.json"
 _FORMAT = 1
-_NAME = re.compile(r"^(crossmatches/)?[a-z][a-z0-9_]*$")
+_NAME = re.compile(r"(crossmatches/)?[a-z][a-z0-9_]*")
+#: Characters that delta-rs, DuckDB or Spark would not take for themselves in a location.
+_UNUSABLE = re.compile(r"[\x00-\x1f%*?\[\\\]^{|}]")
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,10 @@ class Lake:
         ------
         NotALake
             When there is none, or it cannot be read.
+        BadArguments
+            When the location is none that every engine can read.
         """
-        lake = cls(Storage.at(uri, options))
+        lake = cls(_usable_storage(uri, options))
         marker = lake.storage.path(_MARKER)
         try:
             with lake.storage.fs.open(marker, "rb") as stream:
@@ -40,8 +44,13 @@ class Lake:
             ) from None
         except PermissionError as error:
             raise NotALake(f"no permission to read {lake.storage.uri(_MARKER)}: {error}") from error
-        if found.get("format") != _FORMAT:
-            raise NotALake(f"{lake.uri} has lake format {found.get('format')}; this version reads {_FORMAT}")
+        except ValueError as error:
+            raise NotALake(
+                f"{lake.storage.uri(_MARKER)} is damaged ({error}); it should read {_marker().decode()}"
+            ) from error
+        known = found.get("format") if isinstance(found, dict) else None
+        if known != _FORMAT:
+            raise NotALake(f"{lake.uri} has lake format {known}; this version reads {_FORMAT}")
         return lake
 
     @classmethod
@@ -52,19 +61,25 @@ class Lake:
         ------
         NotALake
             When something else lies there, or it cannot be written.
+        BadArguments
+            When the location is none that every engine can read.
         """
-        lake = cls(Storage.at(uri, options))
-        fs, root = lake.storage.fs, lake.storage.path()
-        if fs.exists(lake.storage.path(_MARKER)):
-            return cls.open(uri, options)
+        lake = cls(_usable_storage(uri, options))
+        fs, root, marker = lake.storage.fs, lake.storage.path(), lake.storage.path(_MARKER)
         try:
-            if fs.exists(root) and (not fs.isdir(root) or fs.ls(root)):
+            found = fs.ls(root, detail=False) if fs.isdir(root) else [root] if fs.exists(root) else []
+            # An empty marker is what a full disk or a kill leaves of a lake that was being made.
+            if fs.exists(marker) and fs.size(marker):
+                return cls.open(uri, options)
+            if [name for name in found if name.rstrip("/") not in (root, marker)]:
                 raise NotALake(f"{lake.uri} exists and is not a lake; choose an empty or new location")
-            fs.makedirs(root, exist_ok=True)
-            with fs.open(lake.storage.path(_MARKER), "wb") as stream:
-                stream.write(json.dumps({"format": _FORMAT}).encode())
+            if lake.storage.is_local:
+                fs.makedirs(root, exist_ok=True)
+            fs.pipe_file(marker, _marker())
         except PermissionError as error:
             raise NotALake(f"no permission to create a lake at {lake.uri}: {error}") from error
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise NotALake(f"cannot create a lake at {lake.uri}: {error}") from error
         return lake
 
     @property
@@ -118,9 +133,23 @@ class Lake:
         ]
 
 
+def _usable_storage(uri: str, options: dict[str, str] | None) -> Storage:
+    storage = Storage.at(uri, options)
+    if found := _UNUSABLE.search(storage.root):
+        raise BadArguments(
+            f"the lake's location {uri!r} holds {found.group()!r}, which not every engine reads as it "
+            "stands; choose another directory"
+        )
+    return storage
+
+
+def _marker() -> bytes:
+    return json.dumps({"format": _FORMAT}).encode()
+
+
 def check_name(table: str) -> str:
     """Return a table name that can be a directory and an SQL identifier, or raise BadArguments."""
-    if not _NAME.match(table):
+    if not _NAME.fullmatch(table):
         raise BadArguments(
             f"table name {table!r} must be lower case letters, digits and _, starting with a letter"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from astrolake.errors import BadInput
 from astrolake.lake.storage import canonical_uri, filesystem
@@ -41,7 +42,7 @@ def _expand(pattern: str, options: dict[str, str] | None) -> list[str]:
     path = uri.removeprefix("file://")
     try:
         if fs.isdir(path):
-            files = [name for name in fs.find(path) if not _hidden(name, path)]
+            files = [name for name in _find(fs, path) if not _hidden(name, path)]
             remedy = "the directory holds no files"
         elif fs.exists(path):
             files, remedy = [path], ""
@@ -56,6 +57,12 @@ def _expand(pattern: str, options: dict[str, str] | None) -> list[str]:
         raise BadInput(f"{pattern}: {remedy}; check the path", "EmptyInput")
     scheme = "file://" if uri.startswith("file://") else "s3://"
     return [scheme + name.removeprefix("s3://") for name in files]
+
+
+def _find(fs: Any, path: str) -> list[str]:
+    # A local search passes over directories it may not read, which would lose their files unseen.
+    found: list[str] = fs.find(path, on_error="raise") if "file" in fs.protocol else fs.find(path)
+    return found
 
 
 def _hidden(name: str, base: str) -> bool:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from astrolake.errors import AstrolakeError
 from astrolake.lake.delta import load_table
 from astrolake.lake.glue import register_table
-from astrolake.lake.hats import write_hats_metadata
+from astrolake.lake.hats import retract_hats_metadata, write_hats_metadata
 from astrolake.lake.lake import Lake
 from astrolake.lake.reader import table_snapshot
 from astrolake.lake.vacuum import delete_orphans, find_orphans, prune_empty, vacuum_superseded
@@ -44,6 +44,9 @@ def publish_hats(lake: Lake, table: str, retain_hours: float, now: datetime) -> 
     prune_empty(storage)
     snapshot = table_snapshot(lake, table)
     write_hats_metadata(lake.table_storage(table), table, snapshot, now)
+    if find_orphans(storage) or table_snapshot(lake, table).version != snapshot.version:
+        retract_hats_metadata(lake.table_storage(table))
+        raise NotPublishable(f"table {table}: a run began to write to it meanwhile; publish when it has ended")
     return snapshot.version
 
 
@@ -57,7 +60,9 @@ def _clear_orphans(lake: Lake, table: str, now: datetime) -> None:
             f"table {table}: {len(writing)} files of run {writing[0].run_id}, which has not ended; "
             "wait for it, or, if it was killed, remove them with maintain_tables --vacuum-hours 0"
         )
-    delete_orphans(storage, orphans)
+    # A run that ended since the first look has committed its files: they are orphans no more.
+    still = {orphan.path for orphan in find_orphans(storage)}
+    delete_orphans(storage, [orphan for orphan in orphans if orphan.path in still])
 
 
 def live_runs(lake: Lake, now: datetime) -> set[str]:

@@ -29,12 +29,16 @@ _COMMON = {
         for name in ("OMP", "OPENBLAS", "MKL", "RAYON", "NUMEXPR")
     },
 }
+_LOGGING = Path(__file__).with_name("log4j2.properties").resolve()
 _LOCAL = {
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
     "spark.sql.shuffle.partitions": "8",
+    "spark.python.daemon.module": "astrolake.lake.worker_daemon",
+    # as_uri codes spaces, at which the JVM's options would be split.
+    "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={_LOGGING.as_uri()}",
 }
 
 

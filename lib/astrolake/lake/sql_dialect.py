@@ -7,6 +7,7 @@ that behave as Trino documents. See docs/sql.md for what still differs.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from sqlglot import exp
@@ -113,9 +114,12 @@ def _checked_subscript(node: exp.Expr) -> exp.Expr:
     return _call("trino_subscript", node.this, key)
 
 
-def _rounded_cast(node: exp.Expr) -> exp.Expr:
+def _cast(node: exp.Expr) -> exp.Expr:
+    """Round halves up in casts to integer, and join a time to its offset as DuckDB wants it."""
     if isinstance(node, exp.Cast) and node.to.this in _INTEGERS and not isinstance(node.this, exp.Null):
         node.set("this", _call("trino_round_half_up", node.this))
+    elif isinstance(node, exp.Cast) and node.to.this == exp.DataType.Type.TIMESTAMPTZ and node.this.is_string:
+        node.set("this", exp.Literal.string(re.sub(r" (?=[+-]\d)", "", node.this.name)))
     return node
 
 
@@ -156,8 +160,8 @@ _REWRITES: dict[type[exp.Expr], Callable[[exp.Expr], exp.Expr]] = {
     exp.Div: _checked_operator,
     exp.Mod: _checked_operator,
     exp.Bracket: _checked_subscript,
-    exp.Cast: _rounded_cast,
-    exp.TryCast: _rounded_cast,
+    exp.Cast: _cast,
+    exp.TryCast: _cast,
     exp.DateDiff: _elapsed,
     exp.Extract: _iso_weekday,
     exp.ApproxQuantile: _percentile,

@@ -97,7 +97,7 @@ def literal(value: Value) -> str:
             return f"TIMESTAMP '{utc:%Y-%m-%d %H:%M:%S.%f} UTC'"
         case date() as day:
             return f"DATE '{day.isoformat()}'"
-        case str() as text:
+        case str() as text if "\0" not in text:
             return exp.Literal.string(text).sql("athena")
     raise BadArguments(f"{value!r} cannot be a parameter; give a text, number, boolean, date or time")
 

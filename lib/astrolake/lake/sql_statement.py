@@ -23,6 +23,7 @@ _NOT_ATHENA: dict[type[exp.Expr], str] = {
 }
 _CLAUSES = {"where": "WHERE", "group": "GROUP BY", "having": "HAVING"}
 _WRITES = (exp.DML, exp.DDL, exp.Command, exp.Copy, exp.Drop, exp.Merge, exp.Into)
+_LEADING_COMMENTS = re.compile(r"\A(\s*--[^\n]*\n|\s*/\*.*?\*/)+", re.DOTALL)
 _NAME = r'[`"]?[\w/]+[`"]?'
 _UTILITY = re.compile(
     rf"""\s*(?:
@@ -86,10 +87,9 @@ def parse_statement(sql: str, dialect: str = "athena") -> Query | ListTables | L
     """
     if dialect not in DIALECTS:
         raise BadArguments(f"unknown SQL dialect {dialect!r}; known are {', '.join(DIALECTS)}")
-    bare = re.sub(r"^(\s*--[^\n]*\n|\s*/\*.*?\*/)+", "", sql + "\n", flags=re.DOTALL)
-    utility = _UTILITY.fullmatch(bare)
+    utility = _UTILITY.fullmatch(_LEADING_COMMENTS.sub("", sql + "\n"))
     if utility is None:
-        return Query(_query(bare, dialect))
+        return Query(_query(sql, dialect))
     if utility["tables"]:
         return ListTables()
     if utility["described"]:
@@ -106,6 +106,7 @@ def parse_query(sql: str, dialect: str = "athena") -> Query:
 
 
 def _query(sql: str, dialect: str) -> exp.Query:
+    sql = _LEADING_COMMENTS.sub("", sql + "\n")
     first = re.match(r"[\s(]*(\w*)", sql)
     if first is None or first[1].upper() not in ("SELECT", "WITH", "TABLE"):
         raise BadArguments(

@@ -102,9 +102,9 @@ def _cut(text: str, max_width: int) -> str:
 
 
 def _csv_value(value: Any) -> Any:
-    if isinstance(value, list | dict):
+    if isinstance(value, bool | list | dict):
         return json.dumps(_json_value(value))
-    return _json_value(value) if isinstance(value, bool | bytes | date) else value
+    return _json_value(value) if isinstance(value, bytes | date) else value
 
 
 def _json_value(value: Any) -> Any:

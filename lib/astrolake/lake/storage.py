@@ -84,13 +84,14 @@ def canonical_uri(uri: str) -> str:
     """Return the absolute ``file://`` or ``s3://`` URI of a path or URI, without trailing slash."""
     if not uri:
         raise BadArguments("the location is empty; give a directory or an s3:// prefix")
-    scheme, separator, rest = uri.partition("://")
-    if not separator:
+    scheme, separator, rest = uri.partition(":/")
+    if not separator or not scheme.isalnum():
         return _LOCAL + os.path.abspath(os.path.expanduser(uri))
+    # Hadoop writes file:/path with one slash.
     if scheme == "file":
         return _LOCAL + os.path.abspath("/" + rest.lstrip("/"))
-    if scheme in ("s3", "s3a", "s3n") and rest.strip("/"):
-        return "s3://" + rest.rstrip("/")
+    if scheme in ("s3", "s3a", "s3n") and rest.startswith("/") and rest.strip("/"):
+        return "s3://" + rest.strip("/")
     raise BadArguments(
         f"cannot use the location {uri!r}; give a directory, file:///... or s3://bucket/prefix"
     )
@@ -107,7 +108,8 @@ def filesystem(uri: str, options: dict[str, str] | None = None) -> Any:
     if uri.startswith(_LOCAL) or "://" not in uri:
         return fsspec.filesystem("file")
     try:
-        return fsspec.filesystem("s3", **fsspec_options(options or {}))
+        # Other engines write to the same prefixes: a listing kept from before would hide their files.
+        return fsspec.filesystem("s3", use_listings_cache=False, **fsspec_options(options or {}))
     except ImportError as error:
         raise MissingDependency(f"{uri} needs s3fs: pip install 'astrolake[aws]'") from error
 

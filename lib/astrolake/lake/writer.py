@@ -50,6 +50,11 @@ class Replace:
     key: str | None = None
     values: DataFrame | None = None
 
+    @property
+    def whole(self) -> bool:
+        """Whether all rows are replaced."""
+        return self.key is None or self.values is None
+
 
 @dataclass(frozen=True)
 class Written:
@@ -59,6 +64,18 @@ class Written:
     commit: Commit
     rows_new: int
     rows_kept: int
+
+
+@dataclass(frozen=True)
+class _Change:
+    """Files written over an old snapshot, and the new and kept rows they should hold."""
+
+    old: Snapshot | None
+    adds: list[DataFile]
+    removes: list[DataFile]
+    new: int
+    kept: int = 0
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,8 +105,14 @@ class TableWriter:
         rows = self._declared(rows, table)
         storage = self.lake.delta_storage(table.name, positional=table.positional)
         old = read_snapshot(storage)
-        write = self._write_positional if table.positional else self._write_flat
-        return write(rows, table, old, what or Replace())
+        if not table.positional:
+            return self._write_flat(rows, table, old, what or Replace())
+        catalog = self.lake.table_storage(table.name)
+        retract_hats_metadata(catalog)
+        written = self._write_positional(rows, table, old, what or Replace())
+        # Once more, for a publish that was under way when the first files came.
+        retract_hats_metadata(catalog)
+        return written
 
     def append_rows(self, rows: DataFrame, table: Table) -> Written:
         """Write rows beside those of an unpartitioned table (its rows are keyed by run)."""
@@ -98,7 +121,7 @@ class TableWriter:
         old = read_snapshot(storage)
         count = rows.count()
         adds = self._write_files(rows.withColumn(_PART, F.lit(0)), table, {0: ()}, 1) if count else []
-        return self._written(table, old, adds, [], count, 0)
+        return self._written(table, _Change(old, adds, [], count))
 
     def plan(self, rows: DataFrame) -> Leaves:
         """Return the partitions that rows would get in a table of their own."""
@@ -114,14 +137,15 @@ class TableWriter:
     def _write_flat(self, rows: DataFrame, table: Table, old: Snapshot | None, what: Replace) -> Written:
         new = rows.count()
         kept = 0
-        if old is not None and what.key is not None:
+        if old is not None and not what.whole:
             keep = self._kept(old, old.files, what).select(*table.column_names)
             kept = keep.count()
             rows = rows.unionByName(keep)
         tasks = max(1, math.ceil((new + kept) / _FLAT_ROWS))
         part = F.lit(0) if tasks == 1 else F.pmod(F.xxhash64(*table.key), F.lit(tasks)).cast("int")
         adds = self._write_files(rows.withColumn(_PART, part), table, dict.fromkeys(range(tasks), ()), tasks)
-        return self._written(table, old, adds, list(old.files) if old else [], new, kept)
+        removes = list(old.files) if old else []
+        return self._written(table, _Change(old, adds, removes, new, kept, what.whole))
 
     def _write_positional(
         self, rows: DataFrame, table: Table, old: Snapshot | None, what: Replace
@@ -131,7 +155,7 @@ class TableWriter:
         touched = self._touched(old, what, cells)
         fixed = _leaves([file for file in old.files if file not in touched] if old else [])
         kept = 0
-        if old is not None and what.key is not None and touched:
+        if old is not None and not what.whole and touched:
             keep = self._kept(old, tuple(touched), what).select(*table.column_names)
             kept_cells, kept_counts = self._count_cells(keep)
             kept = int(kept_counts.sum())
@@ -139,7 +163,8 @@ class TableWriter:
             cells, counts = _add_counts(cells, counts, kept_cells, kept_counts)
         leaves = plan_leaves(cells, counts, fixed, self.max_rows)
         adds = self._write_leaves(rows, table, leaves) if len(leaves) else []
-        return self._written(table, old, adds, sorted(touched, key=lambda file: file.path), new, kept)
+        removes = sorted(touched, key=lambda file: file.path)
+        return self._written(table, _Change(old, adds, removes, new, kept, what.whole))
 
     def _touched(self, old: Snapshot | None, what: Replace, cells: np.ndarray) -> set[DataFile]:
         """Return the files to rewrite: those with rows to replace and those that new rows fall into."""
@@ -191,8 +216,6 @@ class TableWriter:
     ) -> list[DataFile]:
         """Shuffle rows to their part, sort, and write one file for each part on the executors."""
         storage = self.lake.delta_storage(table.name, positional=table.positional)
-        if table.positional:
-            retract_hats_metadata(self.lake.table_storage(table.name))
         spec = SinkSpec(storage, arrow_schema(_nullable(table)), self.run_id)
         order = [HEALPIX_COLUMN, *table.key] if table.positional else list(table.key)
         parts = self.spark.sparkContext.broadcast(partitions)
@@ -214,27 +237,24 @@ class TableWriter:
         found = shuffled.mapInArrow(write, _FILE_SCHEMA).collect()
         return [DataFile(f.path, f.size, f.rows, tuple(f.partition), f.stats) for f in found]
 
-    def _written(
-        self,
-        table: Table,
-        old: Snapshot | None,
-        adds: list[DataFile],
-        removes: list[DataFile],
-        new: int,
-        kept: int,
-    ) -> Written:
-        rows = sum(file.rows for file in adds)
-        if rows != new + kept:
+    def _written(self, table: Table, change: _Change) -> Written:
+        rows = sum(file.rows for file in change.adds)
+        if rows != change.new + change.kept:
             raise RowsDoNotReconcile(
-                f"table {table.name}: {new} new and {kept} kept rows were to be written, "
+                f"table {table.name}: {change.new} new and {change.kept} kept rows were to be written, "
                 f"the files hold {rows}; nothing was committed"
             )
-        storage = self.lake.delta_storage(table.name, positional=table.positional)
-        base = old.version if old else None
         commit = Commit(
-            storage, delta_schema(table), tuple(adds), tuple(removes), base, self.run_id, self.job
+            self.lake.delta_storage(table.name, positional=table.positional),
+            delta_schema(table),
+            tuple(change.adds),
+            tuple(change.removes),
+            change.old.version if change.old else None,
+            self.run_id,
+            self.job,
+            change.whole,
         )
-        return Written(table.name, commit, new, kept)
+        return Written(table.name, commit, change.new, change.kept)
 
 
 def _nullable(table: Table) -> Table:

@@ -223,7 +223,7 @@ def _surface_brightness(image: _Image) -> Calibration:
 
 
 def _sample(image: _Image) -> Calibration:
-    """The sample sky of astrolake: GAIN is electrons per image unit."""
+    """Sample sky of astrolake: GAIN is electrons per image unit."""
     return Calibration(image.cards.number("MAGZERO"), image.cards.number("GAIN"), image.unit)
 
 

@@ -141,7 +141,8 @@ def _linear(values: Float32, cards: HeaderCards) -> Float32:
     softening, offset = cards.number("BSOFTEN"), cards.number("BOFFSET")
     if softening is None or offset is None:
         return values
-    return (offset + 2.0 * softening * np.sinh(values * (math.log(10.0) / 2.5))).astype(np.float32)
+    linear = offset + 2.0 * softening * np.sinh(values.astype(np.float64) * (math.log(10.0) / 2.5))
+    return np.asarray(linear, dtype=np.float32)
 
 
 _EMPTY_PRIMARY = fits.PrimaryHDU().header.tostring().encode("ascii")

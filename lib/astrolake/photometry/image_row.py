@@ -85,16 +85,15 @@ def image_row(hdu: Hdu, pixels: Float32, cards: HeaderCards, facts: FileFacts) -
     name = posixpath.basename(facts.uri)
     rows, columns = pixels.shape
     recognised = recognise_survey(cards, name)
-    survey = recognised if recognised != UNKNOWN else facts.survey or UNKNOWN
+    survey = recognised if recognised != UNKNOWN else facts.survey.lower() or UNKNOWN
     role = image_type(cards, name)
     band = band_name(cards, survey)
     observation = read_observation(cards, survey)
     sky = _sky_columns(hdu, columns, rows)
     calibration = Calibration(flux_unit=cards.text("BUNIT") or None)
     if role in _MEASURED_TYPES:
-        calibration = photometric_calibration(
-            cards, survey, band, sky["pixel_scale_arcsec"], exptime_s=observation.exptime_s, name=name
-        )
+        scale, exptime = sky["pixel_scale_arcsec"], observation.exptime_s
+        calibration = photometric_calibration(cards, survey, band, scale, exptime_s=exptime, name=name)
     return {
         "image_id": image_id(facts.uri, hdu.index),
         "survey": facts.survey or survey,
@@ -155,6 +154,8 @@ def _sky_columns(hdu: Hdu, columns: int, rows: int) -> dict[str, Any]:
                 "ingest the image resampled (drizzled)",
                 "BadWcs",
             )
+        if 1 in hdu.axes[:2]:
+            raise BadInput("the image does not lie along its first two axes; reorder the axes", "BadWcs")
         header = wcs_cards(hdu.cards)
         astrometry = build_wcs(header)
         footprint = sky_footprint(astrometry, columns, rows)

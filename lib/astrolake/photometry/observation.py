@@ -14,7 +14,7 @@ _MJD_CARDS = ("MJD-OBS", "MJD_OBS", "MJD-BEG", "OBSMJD", "EXPSTART", "TEXPSTRT",
 _DATE_CARDS = ("DATE-OBS", "DATE-BEG", "DATE_OBS", "DATEOBS1", "UTC-OBS")
 _TIME_CARDS = ("TAIHMS", "TIME-OBS", "UTC-OBS", "UT", "UTSTART")
 _EXPTIME_CARDS = ("EXPTIME", "EXPOSURE", "TEXPTIME", "XPOSURE", "AEXPTIME", "EXPDUR", "ITIME")
-_VISIT_CARDS = ("RUN", "EXPNUM", "VISIT", "EXPID", "OBSID", "VISIT_ID", "EXPNAME")
+_VISIT_CARDS = ("RUN", "EXPNUM", "VISIT_ID", "VISIT", "EXPID", "OBSID", "EXPNAME")
 #: Coadds of a release tile the sky once, whatever the dates of their exposures.
 _RELEASE_CARDS = {"legacy": ("DECALSDR", "DRVERSIO"), "panstarrs": ("TESS_ID",), "des": ("EUPSVER", "REQNUM")}
 

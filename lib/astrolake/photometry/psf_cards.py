@@ -50,6 +50,6 @@ def _mixture_fwhm_px(cards: HeaderCards) -> float | None:
     if len(parts) < _N_GAUSSIANS or any(variance <= 0 for _, variance in parts):
         return None
     radius = np.linspace(0.0, 3.0 * math.sqrt(max(variance for _, variance in parts)), 4096)
-    profile = sum(a / v * np.exp(-0.5 * radius**2 / v) for a, v in parts)
+    profile = np.sum([a / v * np.exp(-0.5 * radius**2 / v) for a, v in parts], axis=0)
     below = np.flatnonzero(profile < 0.5 * profile[0])
     return None if len(below) == 0 else float(2.0 * radius[below[0]])

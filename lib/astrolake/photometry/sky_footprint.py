@@ -131,11 +131,15 @@ def coverage_cells(astrometry: Astrometry, naxis1: int, naxis2: int) -> list[int
     if not np.all(cosine > np.cos(np.radians(_WIDE_DEG))):
         points = _all_pixels(naxis1, naxis2)
         cells = [_cells(*astrometry.pixel_to_sky(*block)) for block in points]
-        return np.unique(np.concatenate(cells)).tolist()
+        return _sorted(cells)
     outline = polygon_cells(ra, dec, COVERAGE_ORDER)
     inside = _cells(*astrometry.pixel_to_sky(*_grid(naxis1, naxis2, _GUARD_POINTS, margin=0.5)))
     edge = _cells(*astrometry.pixel_to_sky(*_edge_pixels(naxis1, naxis2)))
-    return np.unique(np.concatenate([outline, inside, edge])).tolist()
+    return _sorted([outline, inside, edge])
+
+
+def _sorted(cells: list[NDArray[np.int64]]) -> list[int]:
+    return [int(cell) for cell in np.unique(np.concatenate(cells))]
 
 
 def _cells(ra: Float64, dec: Float64) -> NDArray[np.int64]:

@@ -130,7 +130,7 @@ _ROLES_BY_EXTNAME = {
 }
 _ROLES_BY_IMTYPE = {"image": "science", "invvar": "weight", "maskbits": "mask"}
 _ROLES_BY_PRODTYPE = {"wtmap": "weight", "dqmask": "mask", "expmap": "other", "difference": "difference"}
-_ROLES_BY_TOKEN = (
+_ROLES_BY_WORD = (
     (re.compile(r"(webb)?psf(ex)?$"), "psf"),
     (re.compile(r"(sfft)?diff\d*(check)?$|difference$|\w+diffimg$"), "difference"),
     (re.compile(r"(weights?|wt|wht|invvar|ivar|weightmap|wtmap)$"), "weight"),
@@ -141,7 +141,7 @@ _ROLES_BY_TOKEN = (
     ),
 )
 _NOAO_PRODUCT = re.compile(r"\w{3}_\d{6}_\d{6}_[a-z]{2}([iwd])_")
-_NOAO_ROLES = {"w": "weight", "d": "mask"}
+_NOAO_ROLES = {"i": "science", "w": "weight", "d": "mask"}
 _NOT_SKY = ("BIAS", "ZERO", "DARK", "FLAT", "DOME FLAT", "SKY FLAT", "TWILIGHT", "ARC", "SPECTROSCOPIC")
 
 
@@ -152,30 +152,31 @@ def image_type(cards: HeaderCards, name: str) -> str:
     ooi/oow/ood, words such as invvar, mask, psf, diff), what subtraction codes leave in the header,
     PRODTYPE, and the kind of observation; what is left is science.
     """
-    extension = HeaderCards(cards.own).text("EXTNAME").upper()
-    if role := _ROLES_BY_EXTNAME.get(extension):
-        return role
-    if {"NMGY", "CALIB"}.isdisjoint(cards.own) and "NMGY" in cards and "CALIB" in cards:
+    stamp = "NMGY" in cards and "CALIB" in cards and {"NMGY", "CALIB"}.isdisjoint(cards.own)
+    imtype = cards.text("IMTYPE")
+    product = _NOAO_PRODUCT.match(name)
+    kinds = [cards.text(key).upper() for key in ("OBSTYPE", "IMAGETYP", "OBS_TYPE", "EXP_TYPE")]
+    roles = (
+        _ROLES_BY_EXTNAME.get(HeaderCards(cards.own).text("EXTNAME").upper()),
         # Stripe 82 stamps: an inverse variance has no cards but those of its stamp.
-        return "weight"
-    if imtype := cards.text("IMTYPE"):
-        return _ROLES_BY_IMTYPE.get(imtype, "other")
-    if product := _NOAO_PRODUCT.match(name):
-        return _NOAO_ROLES.get(product[1], "science")
-    for token in re.split(r"[._-]", name.lower()):
-        for pattern, role in _ROLES_BY_TOKEN:
-            if pattern.match(token):
-                return role
-    if "NAME_REF" in cards and "NAME_SCI" in cards:
-        return "difference"
-    if role := _ROLES_BY_PRODTYPE.get(cards.text("PRODTYPE").lower()):
-        return role
-    kinds = (cards.text(key).upper() for key in ("OBSTYPE", "IMAGETYP", "OBS_TYPE", "EXP_TYPE"))
-    return "other" if any(kind.startswith(_NOT_SKY) for kind in kinds) else "science"
+        "weight" if stamp else None,
+        _ROLES_BY_IMTYPE.get(imtype, "other") if imtype else None,
+        _NOAO_ROLES[product[1]] if product else _role_by_words(name),
+        "difference" if "NAME_REF" in cards and "NAME_SCI" in cards else None,
+        _ROLES_BY_PRODTYPE.get(cards.text("PRODTYPE").lower()),
+        "other" if any(kind.startswith(_NOT_SKY) for kind in kinds) else None,
+    )
+    return next((role for role in roles if role), "science")
+
+
+def _role_by_words(name: str) -> str | None:
+    """Return the role that the first telling word of a file's name stands for."""
+    words = re.split(r"[._-]", name.lower())
+    return next((role for word in words for pattern, role in _ROLES_BY_WORD if pattern.match(word)), None)
 
 
 def is_stamp_weight(before: Hdu, hdu: Hdu) -> bool:
-    """Whether an HDU is the inverse variance of the SDSS stamp before it: the same axes, no cards of its own."""
+    """Whether an HDU is the inverse variance of the SDSS stamp before it: same axes, no cards of its own."""
     return (
         before.axes == hdu.axes
         and {"NMGY", "CALIB"} <= set(before.header)

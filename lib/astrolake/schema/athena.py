@@ -51,7 +51,7 @@ def table_ddl(table_name: str, location: str) -> str:
     location : str
         URI of the Delta root.
     """
-    root = location.rstrip("/").replace("'", "''")
+    root = re.sub(r"(['\\])", r"\\\1", location.rstrip("/"))
     return (
         f"CREATE EXTERNAL TABLE {table_name}\nLOCATION '{root}/'\nTBLPROPERTIES ('table_type' = 'DELTA');\n"
     )

@@ -76,7 +76,7 @@ def _declaration(name: str) -> Table:
 
 def _optional_columns(names: Iterable[str]) -> list[Column]:
     """Return the per-band and colour columns of `objects` for the bands that the names tell of."""
-    bands = [match[1] for name in names if (match := re.fullmatch(r"mag_auto_(?!err_)(\w+)", name))]
+    bands = [match[1] for name in names if (match := re.fullmatch(r"mag_auto_(?!err(?:_|$))(\w+)", name))]
     colours = [colour_column(blue, red) for blue in bands for red in bands if blue != red]
     return [*(column for band in bands for column in band_columns(band)), *colours]
 

@@ -17,8 +17,8 @@ from astrolake.visualization.source import Float64, LakeSource, floats
 Bool = NDArray[np.bool_]
 #: Up to so many rows are drawn one by one.
 AS_POINTS = 5000
-_POINT_CELLS, _HEXAGON_CELLS = 2000, 300
-_FEWEST_HEXAGONS, _MOST_HEXAGONS = 25, 70
+_POINT_CELLS, _HEXAGON_CELLS = 2000, 800
+_FEWEST_HEXAGONS, _MOST_HEXAGONS = 25, 50
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Cloud:
 
 
 def count_cloud(source: LakeSource, table: str, plane: Plane, where: str = "TRUE") -> Cloud:
-    """Count the rows of a table in the cells of a plane; at most 300 x 300 cells, or 5000 rows one by one.
+    """Count the rows of a table in the cells of a plane: 800 x 800, or smaller ones for few rows.
 
     Rows outside the ranges, NULL and NaN are not counted.
     """

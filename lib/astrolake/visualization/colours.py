@@ -18,7 +18,7 @@ from astrolake.visualization.source import Float64, LakeSource
 _LARGEST_ERROR_MAG, _SATURATED = 0.1, 4
 #: Point-like objects: those whose concentration mag_aper - mag_auto lies less than this above the fullest
 #: bin of the concentrations of precisely measured objects.
-_COMPACT_RANGE_MAG, _PRECISE_MAG, _STEP_MAG = 0.1, 0.02, 0.02
+_COMPACT_RANGE_MAG, _PRECISE_MAG, _STEP_MAG = 0.05, 0.02, 0.02
 _COLOUR_RANGE, _MAGNITUDE_RANGE = (-1.0, 4.0), (8.0, 28.0)
 _FEWEST = 10
 #: Range of r-i in which the stellar locus is compared.
@@ -173,8 +173,9 @@ def _caption(bands: Sequence[str], border: float, with_locus: bool) -> str:
         if with_locus
         else ""
     )
+    names = ", ".join(bands)
     return (
-        f"Unsaturated objects with aperture errors below {_LARGEST_ERROR_MAG} mag in all of {', '.join(bands)}; "
+        f"Unsaturated objects with aperture errors below {_LARGEST_ERROR_MAG} mag in all of {names}; "
         f"colours from apertures, not dereddened. Point-like: mag_aper − mag_auto in {middle} below "
         f"{border:.2f} mag, {_COMPACT_RANGE_MAG} above where precisely measured stars gather.{locus}"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -121,8 +122,8 @@ def _draw_completeness(axes: Axes, sources: TruthMatch, kind: str) -> None:
     name, colour, marker, _ = _STYLE[kind]
     centre, fraction, interval = completeness(sources)
     error = np.abs(interval - fraction)
-    style = {"color": colour, "marker": marker, "markersize": 5, "linewidth": 1.5, "elinewidth": 1.0}
-    axes.errorbar(centre, fraction, yerr=error, label=name, **style)
+    style: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 5, "linewidth": 1.5}
+    axes.errorbar(centre, fraction, yerr=error, elinewidth=1.0, label=name, **style)
 
 
 def _draw_errors(axes: Axes, sources: TruthMatch, kind: str) -> None:
@@ -134,9 +135,9 @@ def _draw_errors(axes: Axes, sources: TruthMatch, kind: str) -> None:
     axes.scatter(true[shown], error[shown], s=5, color=colour, alpha=0.25, linewidths=0, rasterized=True)
     groups = pd.Series(error).groupby(np.floor(true / STEP_MAG))
     low, middle, high = (groups.quantile(q)[groups.size() >= _FEWEST_IN_BIN] for q in (0.16, 0.5, 0.84))
-    style = {"color": colour, "marker": marker, "markersize": 5, "linewidth": 1.3, "capsize": 2.5}
+    style: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 5, "linewidth": 1.3}
     centre = (middle.index.to_numpy(dtype=np.float64) + 0.5) * STEP_MAG
-    axes.errorbar(centre + shift, middle, yerr=np.stack([middle - low, high - middle]), **style)
+    axes.errorbar(centre + shift, middle, yerr=np.stack([middle - low, high - middle]), capsize=2.5, **style)
 
 
 def _error_limits(matched: TruthMatch) -> tuple[float, float]:
@@ -156,7 +157,7 @@ def _title(kinds: dict[str, TruthMatch], band: str) -> str:
 def _caption(matched: TruthMatch, band: str) -> str:
     return (
         f"{counted(matched.found.size, 'true source')} at least {EDGE_ARCSEC:g}″ inside the images in {band}, "
-        f"{int(matched.found.sum()):,} found: an object measured in {band} lies within {RADIUS_ARCSEC:g}″, and "
+        f"{int(matched.found.sum()):,} found, with an object measured in {band} within {RADIUS_ARCSEC:g}″; "
         f"of sources that share an object only the brightest counts. Bins of {STEP_MAG:g} mag; above, error "
         "bars are Wilson's binomial intervals at 1σ; below, medians with the central 68 %. A Kron aperture "
         "loses the outer light of a galaxy: positive differences are too faint."

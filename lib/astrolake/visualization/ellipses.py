@@ -87,8 +87,8 @@ def detections_picture(source: LakeSource, read_frame: ReadFrame, band: str = "r
 
 def source_kinds(sources: pd.DataFrame) -> NDArray[np.str_]:
     """Return what each source is drawn as: not primary, else damaged, else blended, else clean."""
-    flags = sources["flags"].fillna(0).to_numpy(dtype=np.int64)
-    primary = sources["is_primary"].fillna(True).to_numpy(dtype=np.bool_)
+    flags = np.nan_to_num(floats(sources, "flags")).astype(np.int64)
+    primary = sources["is_primary"].ne(False).to_numpy(dtype=np.bool_)
     conditions = [~primary, (flags & _DAMAGED_BITS) != 0, (flags & _BLENDED_BITS) != 0]
     return np.select(conditions, ["not primary", "damaged", "blended"], default="clean")
 

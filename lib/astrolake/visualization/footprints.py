@@ -10,16 +10,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from astrolake.errors import BadInput
-from astrolake.sky.healpix import N_BASE, cell_center, polygon_cells
+from astrolake.errors import BadInput, TableNotFound
+from astrolake.sky.healpix import KEY_ORDER, N_BASE, cell_center, polygon_cells
 from astrolake.sky.separation import ARCSEC_PER_RAD, unit_vectors
 from astrolake.visualization.source import Float64, LakeSource, check_identifier
 
 Bool = NDArray[np.bool_]
 
 WHOLE_SKY_DEG2 = 4.0 * np.pi * (180.0 / np.pi) ** 2
-#: Order of the HEALPix cells that are counted where images are not.
-CELL_ORDER = 12
+#: Orders of the HEALPix cells that are counted where images are not, and objects wanted in a cell.
+_CELL_ORDERS, _FEWEST_PER_CELL = range(4, 13), 6.0
 #: Images whose outlines are worked with one by one, and HEALPix cells held for their area.
 MOST_IMAGES, _MOST_CELLS = 500, 1_000_000
 _FINEST_ORDER = 20
@@ -83,12 +83,24 @@ def cell_area_deg2(order: int) -> float:
 def image_footprints(source: LakeSource, band: str | None = None, where: str = "TRUE") -> Footprints:
     """Return the outlines of the science images of a band, or of all; `MOST_IMAGES` + 1 at most.
 
+    None in a lake without the table `images`.
+
+    Parameters
+    ----------
+    source : LakeSource
+    band : str, optional
+    where : str
+        SQL that the images must fulfil.
+
     Raises
     ------
-    TableNotFound, MissingColumns
-        When `images` cannot answer.
+    MissingColumns
+        When `images` lacks a column.
     """
-    source.require("images", ("image_id", "band", "image_type", "ra", "dec", "corners_ra", "corners_dec"))
+    try:
+        source.require("images", ("image_id", "band", "image_type", "ra", "dec", "corners_ra", "corners_dec"))
+    except TableNotFound:
+        return Footprints(np.empty((0, 4)), np.empty((0, 4)))
     of_band = "TRUE" if band is None else f"lower(band) = '{check_identifier(band.lower())}'"
     found = source.query(
         "SELECT corners_ra, corners_dec FROM images "
@@ -102,26 +114,31 @@ def covered_area(source: LakeSource, band: str) -> Area:
     """Return the area that one band of a lake covers.
 
     Counted from the outlines of its images; where there are more than `MOST_IMAGES` of them or none,
-    from the HEALPix cells of order 12 (0.74 arcmin² each) that hold objects with a magnitude in the band.
+    from the HEALPix cells that hold objects with a magnitude in the band. Their order is the highest
+    up to 12 (0.74 arcmin²) at which such a cell holds 6 objects on average: few empty cells are sky.
 
     Raises
     ------
-    TableNotFound, MissingColumns, BadInput
-        When neither is there.
+    MissingColumns, TableNotFound, BadInput
+        When neither can be had.
     """
     outlines = image_footprints(source, band)
     if 0 < len(outlines) <= MOST_IMAGES:
         return Area(outlines.area_deg2(), "outlines of the images, overlaps counted once")
     source.require("objects", ("_healpix_29", f"mag_auto_{band}"))
-    cells = source.row(
-        f"SELECT count(DISTINCT _healpix_29 >> {2 * (29 - CELL_ORDER)}) AS n "
-        f"FROM objects WHERE mag_auto_{band} IS NOT NULL"
-    )["n"]
-    if not cells:
+    measured = f"FROM objects WHERE mag_auto_{band} IS NOT NULL"
+    listed = ", ".join(f"approx_count_distinct({_cell_sql(order)}) AS o{order}" for order in _CELL_ORDERS)
+    row = source.row(f"SELECT count(*) AS n, {listed} {measured}")
+    if not row["n"]:
         raise BadInput(f"no object has a magnitude in {band}: no area to count; ingest that band", "NoArea")
-    return Area(
-        float(cells) * cell_area_deg2(CELL_ORDER), f"HEALPix cells of order {CELL_ORDER} that hold objects"
-    )
+    full = [order for order in _CELL_ORDERS if row["n"] >= _FEWEST_PER_CELL * row[f"o{order}"]]
+    order = max(full, default=_CELL_ORDERS[0])
+    cells = source.row(f"SELECT count(DISTINCT {_cell_sql(order)}) AS n {measured}")["n"]
+    return Area(float(cells) * cell_area_deg2(order), f"HEALPix cells of order {order} that hold objects")
+
+
+def _cell_sql(order: int) -> str:
+    return f"_healpix_29 >> {2 * (KEY_ORDER - order)}"
 
 
 def _corners(column: pd.Series) -> Float64:

@@ -12,8 +12,8 @@ import pandas as pd
 from astrolake.errors import TableNotFound
 from astrolake.visualization.source import Query, check_identifier
 
-_STEPS = """SELECT job, status, rows_in, rows_out, rows_rejected,
-       epoch(ended_at) - epoch(started_at) AS seconds
+_STEPS = """SELECT job, status, rows_in AS "in", rows_out AS "out", rows_rejected AS rejected,
+       round(epoch(ended_at) - epoch(started_at), 1) AS seconds
 FROM runs
 ORDER BY started_at"""
 _REJECTS = """SELECT job, error_type, count(*) AS n, min(source) AS example, min(message) AS message
@@ -72,7 +72,7 @@ def steps_table(query: Query) -> ReportTable:
     """
     rows = _rows_or_none(query, _STEPS)
     return ReportTable(
-        "Steps", rows, caption="Every job records its run; rows in = rows out + rows rejected."
+        "Steps", rows, caption="Every job records what it read, used and rejected: in = out + rejected."
     )
 
 

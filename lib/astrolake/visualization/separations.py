@@ -17,7 +17,7 @@ from astrolake.visualization.matches import (
     sample_offsets,
 )
 from astrolake.visualization.picture import BLUE, INK, ORANGE, Drawing, counted, dress, new_figure
-from astrolake.visualization.source import LakeSource
+from astrolake.visualization.source import Float64, LakeSource
 
 #: Median of a Rayleigh distribution of parameter 1.
 _RAYLEIGH_MEDIAN = float(np.sqrt(2.0 * np.log(2.0)))
@@ -76,7 +76,7 @@ def _draw_expected(axes: Axes, found: Separations, offsets: Offsets) -> None:
         axes.plot(*_expected(found, known), color=ORANGE, linewidth=2.0, label="Rayleigh, formal errors")
 
 
-def _expected(found: Separations, sigma_arcsec: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _expected(found: Separations, sigma_arcsec: Float64) -> tuple[Float64, Float64]:
     """Return the middles of the bins in mas and the matches expected in each for errors per axis."""
     centre = found.counts["centre"].to_numpy()
     edges = 10.0 ** np.arange(
@@ -119,8 +119,8 @@ def _caption(offsets: Offsets | None, catalog: str) -> str:
         )
     epoch = "moved to the epoch of each object" if offsets.moved else "as the catalog gives it"
     ra, dec = (1000.0 * float(np.median(axis)) for axis in (offsets.ra_arcsec, offsets.dec_arcsec))
+    sample = counted(offsets.ra_arcsec.size, "match", "matches")
     return (
-        f"{text}{formal} Right: object minus {catalog} position ({epoch}) of "
-        f"{counted(offsets.ra_arcsec.size, 'match', 'matches')}, and the circles that hold 50 % and 80 %; median "
-        f"offset {ra:+.2g} mas in right ascension, {dec:+.2g} mas in declination."
+        f"{text}{formal} Right: object minus {catalog} position ({epoch}) of {sample}, and the circles that "
+        f"hold 50 % and 80 %; median offset {ra:+.2g} mas in right ascension, {dec:+.2g} mas in declination."
     )

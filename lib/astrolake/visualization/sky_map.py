@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import cdshealpix.nested as nested
 import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.visualization.wcsaxes import WCSAxes
 from astropy.wcs import WCS
+from cdshealpix import nested
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import LogNorm, Normalize
@@ -55,7 +55,7 @@ def sky_map_picture(source: LakeSource) -> Drawing:
     figure, wcs = new_figure(1.0, title), _tangent_wcs(fine)
     low, high = _extent(wcs, fine)
     close, sky = _panels(figure, wcs, float((high - low)[1] / (high - low)[0]))
-    close.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
+    close.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
     _add_bar(figure, close, _draw_region(close, wcs, fine, outlines))
     _dress_map(close)
     _draw_sky(sky, coarse, fine)
@@ -86,7 +86,7 @@ def _panels(figure: Figure, wcs: WCS, aspect: float) -> tuple[WCSAxes, Axes]:
         figure.set_size_inches(WIDTH_IN, 0.9 + 0.46 * WIDTH_IN * min(aspect, 1.8))
         grid = figure.add_gridspec(1, 2, width_ratios=[1.25, 1.0])
     else:
-        height_in = 0.75 * WIDTH_IN * max(aspect, 0.4)
+        height_in = 0.75 * WIDTH_IN * max(aspect, 0.2)
         figure.set_size_inches(WIDTH_IN, 4.0 + height_in)
         grid = figure.add_gridspec(2, 1, height_ratios=[height_in + 0.9, 2.4])
     return figure.add_subplot(grid[0], projection=wcs), figure.add_subplot(grid[1], projection="mollweide")
@@ -133,7 +133,7 @@ def _dress_map(axes: WCSAxes) -> None:
         coordinate.set_format_unit("deg", decimal=True)
         coordinate.set_axislabel(f"{label} (deg)", fontsize=10.5, color=INK)
         coordinate.set_ticklabel(size=9.5, color=INK, exclude_overlapping=True)
-        coordinate.set_ticks(number=5)
+        coordinate.set_ticks(number=4)
     axes.coords.grid(color=MUTED, alpha=0.35, linewidth=0.6)
 
 

@@ -62,7 +62,10 @@ def resample(
     at_y = (rows - node_y[0]) / (node_y[1] - node_y[0])
     at_x = (columns - node_x[0]) / (node_x[1] - node_x[0])
     where = np.meshgrid(at_y, at_x, indexing="ij")
-    pixel = [map_coordinates(part, where, order=1, mode="nearest") for part in (y, x)]
+    pixel = [
+        _within(map_coordinates(part, where, order=1, mode="nearest"), side)
+        for part, side in zip((y, x), image.shape, strict=True)
+    ]
     sampled: Float32 = map_coordinates(image, pixel, order=1, mode="constant", cval=np.nan, prefilter=False)
     return sampled
 
@@ -88,6 +91,12 @@ def block_mean(image: Float32, factor: int) -> Float32:
     mean = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
     reduced: Float32 = mean.astype(np.float32)
     return reduced
+
+
+def _within(position: Float64, side: int) -> Float64:
+    """Return positions, with those on the outer half of an edge pixel moved to its centre."""
+    on_image = (position >= -0.5) & (position <= side - 0.5)
+    return np.where(on_image, np.clip(position, 0.0, side - 1.0), position)
 
 
 def _nodes(positions: Float64, step: int) -> Float64:

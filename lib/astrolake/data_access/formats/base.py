@@ -45,8 +45,8 @@ class InputFile:
     size : int
         Bytes as stored, that is compressed where the file is.
     label : str
-        Path below the directory that all listed files share; stays the same when that
-        directory moves, so generated ids do too.
+        Path below the directory that was named; stays the same when that directory moves, so
+        generated ids do too.
     partition : tuple of (name, value)
         Columns kept in the path (``name=value`` directories); None is a null.
     """
