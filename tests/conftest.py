@@ -1,13 +1,17 @@
-"""Shared fixtures: the real survey data, a Spark session and a fresh lake."""
+"""Shared fixtures: the real survey data, a Spark session, and jobs run as their command lines."""
 
+import contextlib
+import io
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from pyspark.sql import SparkSession
 
-from astrolake.lake.session import spark_session
+#: Runs a job by name: run_job("ingest_catalog", "--lake", ...) -> (exit code, summary).
+RunJob = Callable[..., tuple[int, dict[str, Any]]]
 
 
 @pytest.fixture(scope="session")
@@ -22,8 +26,40 @@ def survey_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def spark() -> Iterator[SparkSession]:
-    """The embedded Spark session that all tests of a run share."""
-    session = spark_session("tests")
+def spark(tmp_path_factory) -> Iterator[Any]:
+    """The one Spark session of the test run: two cores, few shuffle partitions, as under spark-submit."""
+    pyspark = pytest.importorskip("pyspark")
+    from astrolake.lake.session import prepare_local_environment, spark_session
+
+    prepare_local_environment()
+    settings = {
+        "spark.master": "local[2]",
+        "spark.app.name": "astrolake tests",
+        "spark.driver.memory": "1g",
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.sql.shuffle.partitions": "2",
+        "spark.local.dir": str(tmp_path_factory.mktemp("spark")),
+        "spark.python.daemon.module": "astrolake.lake.worker_daemon",
+    }
+    pyspark.SparkContext(conf=pyspark.SparkConf().setAll(settings.items()))
+    session = spark_session("astrolake tests")
     yield session
     session.stop()
+
+
+@pytest.fixture(scope="session")
+def run_job(spark) -> RunJob:
+    """Run a job on the shared session; the summary is the last line on stdout, empty when there is none."""
+    from astrolake.cli import load_job
+    from astrolake.job import main
+
+    def run(name: str, *flags: object) -> tuple[int, dict[str, Any]]:
+        with contextlib.redirect_stdout(io.StringIO()) as stdout:
+            code = main(load_job(name), [str(flag) for flag in flags])
+        lines = stdout.getvalue().splitlines()
+        return code, json.loads(lines[-1]) if lines else {}
+
+    return run

@@ -108,8 +108,9 @@ def test_bright_stars_are_found_where_they_are(filled):
             for a, d, c in zip(ra[inside], dec[inside], cos[inside], strict=True)
         ]
     )
-    assert len(offsets) > 20
-    assert np.mean(offsets < 1.0) > 0.95
+    assert len(offsets) > 10
+    # The fastest stars move an arcsecond between the epochs.
+    assert (offsets < 1.5).all()
     assert np.median(offsets) < 0.02
 
 

@@ -70,6 +70,12 @@ def _value(lake: Lake, expression: str) -> object:
         ("greatest(1, NULL)", None),
         ("round(-2.5e0)", -3.0),
         ("log(10, 1000)", 3.0),
+        ("log(3, 81)", pytest.approx(4.0)),
+        ("log10(0)", -math.inf),
+        ("ln(NULL)", None),
+        ("log2(8)", 3.0),
+        ("asin(1e0)", math.pi / 2),
+        ("sqrt(4)", 2.0),
         ("every(1 = 1)", True),
         ("e()", math.e),
         ("infinity()", math.inf),
@@ -93,8 +99,20 @@ def test_an_expression_means_what_trino_documents(empty_lake, expression, expect
     assert _value(empty_lake, expression) == expected
 
 
-def test_zero_by_zero_is_nan(empty_lake):
-    assert math.isnan(_value(empty_lake, "0e0 / 0"))
+@pytest.mark.parametrize(
+    "expression",
+    ["0e0 / 0", "sqrt(-1e0)", "log10(-1e0)", "ln(-1)", "log2(-1)", "log(3, -1)", "asin(1.1)", "acos(-2e0)"],
+)
+def test_a_number_outside_the_domain_gives_nan(empty_lake, expression):
+    assert math.isnan(_value(empty_lake, expression))
+
+
+def test_magnitudes_of_negative_fluxes_do_not_end_a_query(empty_lake):
+    rows = run_query(empty_lake, "SELECT -2.5 * log10(f) AS m FROM (VALUES 10e0, 0e0, -1e0, NULL) t(f)")
+    found = rows.column("m").to_pylist()
+    assert found[:2] == [-2.5, math.inf]
+    assert math.isnan(found[2])
+    assert found[3] is None
 
 
 @pytest.mark.parametrize(

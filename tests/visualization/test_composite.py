@@ -26,7 +26,10 @@ def test_channels_lie_on_the_anchor_without_sky(field, make_source):
     by_band = {image.band: image for image in found}
     channels = aligned_channels([by_band[band] for band in "irg"], by_band["r"], read)
     x, y = (np.rint(value).astype(int) for value in target.wcs_world2pix(*STARS, 0))
-    sums = [[np.nansum(band[b - 8 : b + 9, a - 8 : a + 9]) for a, b in zip(x, y, strict=True)] for band in channels]
+    sums = [
+        [np.nansum(band[b - 8 : b + 9, a - 8 : a + 9]) for a, b in zip(x, y, strict=True)]
+        for band in channels
+    ]
     np.testing.assert_allclose(sums, [COLOURS[band] for band in "irg"], rtol=0.03)
 
 

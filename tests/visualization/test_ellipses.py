@@ -60,7 +60,7 @@ def test_ellipses_are_the_kron_apertures(make_source, make_image_row):
     np.testing.assert_array_equal(clean.get_widths(), [2.0 * 3.5 * 2.0])
     np.testing.assert_array_equal(clean.get_heights(), [2.0 * 3.5 * 1.5])
     np.testing.assert_array_equal(clean.get_offsets(), [[50.0, 60.0]])
-    np.testing.assert_array_equal(blended.get_angles(), [30.0])
+    np.testing.assert_allclose(blended.get_angles(), [30.0])
 
 
 def test_title_counts_the_clean_ones(make_source, make_image_row):

@@ -36,7 +36,10 @@ def test_fields_meet_across_the_meridian(make_source, make_image_row, make_wcs):
 
 
 def test_images_with_the_fewest_bad_pixels_win(make_source, make_image_row, make_wcs):
-    rows = [make_image_row(1, "r", bad_fraction=0.2), make_image_row(2, "r", make_wcs(ra=10.0), bad_fraction=0.0)]
+    rows = [
+        make_image_row(1, "r", bad_fraction=0.2),
+        make_image_row(2, "r", make_wcs(ra=10.0), bad_fraction=0.0),
+    ]
     assert find_field(make_source(images=pd.DataFrame(rows)), ("r",))[0].image_id == 2
 
 

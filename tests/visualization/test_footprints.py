@@ -16,7 +16,9 @@ from astrolake.visualization.footprints import (
 
 def square(ra, dec, side_deg):
     half_ra, half_dec = 0.5 * side_deg / np.cos(np.radians(dec)), 0.5 * side_deg
-    return [ra - half_ra, ra + half_ra, ra + half_ra, ra - half_ra], [dec - half_dec] * 2 + [dec + half_dec] * 2
+    return [ra - half_ra, ra + half_ra, ra + half_ra, ra - half_ra], [dec - half_dec] * 2 + [
+        dec + half_dec
+    ] * 2
 
 
 def outlines(*squares):
@@ -29,7 +31,9 @@ def test_area_of_one_square():
 
 
 def test_overlap_counts_once():
-    assert outlines(square(10.0, 0.0, 1.0), square(10.5, 0.0, 1.0)).area_deg2() == pytest.approx(1.5, rel=0.003)
+    assert outlines(square(10.0, 0.0, 1.0), square(10.5, 0.0, 1.0)).area_deg2() == pytest.approx(
+        1.5, rel=0.003
+    )
 
 
 def test_area_does_not_depend_on_the_sense_of_the_corners():
@@ -49,7 +53,9 @@ def test_no_outlines_cover_nothing():
 
 
 def test_cover_tells_inside_from_outside():
-    covered = outlines(square(0.0, 0.0, 1.0)).cover(np.array([0.4, 359.6, 0.6, 180.0]), np.array([0.4, 0.4, 0.0, 0.0]))
+    covered = outlines(square(0.0, 0.0, 1.0)).cover(
+        np.array([0.4, 359.6, 0.6, 180.0]), np.array([0.4, 0.4, 0.0, 0.0])
+    )
     np.testing.assert_array_equal(covered, [True, True, False, False])
 
 
@@ -74,7 +80,9 @@ def test_images_without_corners_are_left_out(make_source, make_image_row):
 
 
 def test_area_of_a_band_is_that_of_its_images(make_source, make_image_row):
-    area = covered_area(make_source(images=pd.DataFrame([make_image_row(1, "r"), make_image_row(2, "r")])), "r")
+    area = covered_area(
+        make_source(images=pd.DataFrame([make_image_row(1, "r"), make_image_row(2, "r")])), "r"
+    )
     assert area.deg2 == pytest.approx(399 * 299 * (0.4 / 3600.0) ** 2, rel=0.003)
     assert area.method.startswith("outlines of the images")
 

@@ -9,7 +9,11 @@ from astrolake.errors import BadInput
 from astrolake.visualization.rgb import subtract_sky
 from astrolake.visualization.wcs_grid import block_mean, central_box, parse_wcs, resample
 
-STARS = (np.array([150.001, 149.985, 150.012]), np.array([2.003, 1.991, 1.996]), np.array([300.0, 200.0, 250.0]))
+STARS = (
+    np.array([150.001, 149.985, 150.012]),
+    np.array([2.003, 1.991, 1.996]),
+    np.array([300.0, 200.0, 250.0]),
+)
 WHOLE = (slice(0, 300), slice(0, 400))
 
 
@@ -33,7 +37,9 @@ def test_box_is_cut_out_of_the_whole(make_wcs, make_scene):
     target, wcs = make_wcs(), make_wcs(shift_px=(2.5, 1.5))
     image = make_scene(wcs, *STARS)
     box = (slice(37, 151), slice(90, 333))
-    np.testing.assert_allclose(resample(image, wcs, target, box), resample(image, wcs, target, WHOLE)[box], atol=1e-3)
+    np.testing.assert_allclose(
+        resample(image, wcs, target, box), resample(image, wcs, target, WHOLE)[box], atol=1e-3
+    )
 
 
 def test_outside_the_image_is_missing(make_wcs, make_scene):
@@ -88,11 +94,15 @@ def test_central_box_of_a_large_image_is_centred():
 
 
 def test_block_mean_leaves_missing_pixels_out():
-    image = np.array([[1.0, 3.0, np.nan, np.nan], [5.0, np.nan, np.nan, np.nan], [9.0, 9.0, 9.0, 9.0]], np.float32)
+    image = np.array(
+        [[1.0, 3.0, np.nan, np.nan], [5.0, np.nan, np.nan, np.nan], [9.0, 9.0, 9.0, 9.0]], np.float32
+    )
     np.testing.assert_array_equal(block_mean(image, 2), [[3.0, np.nan]])
 
 
 def _shift(one, other):
     product = np.fft.ifft2(np.fft.fft2(one) * np.conj(np.fft.fft2(np.nan_to_num(other)))).real
     place = np.unravel_index(product.argmax(), product.shape)
-    return tuple(int(p) if p < size / 2 else int(p) - size for p, size in zip(place, product.shape, strict=True))
+    return tuple(
+        int(p) if p < size / 2 else int(p) - size for p, size in zip(place, product.shape, strict=True)
+    )

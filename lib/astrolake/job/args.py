@@ -141,13 +141,14 @@ class _Values(argparse.Action):
 
 
 def _texts(value: str) -> list[str]:
-    """Return the strings of a JSON list of strings; anything else, a glob like ``[ab].fits``, is one string."""
+    """Return the strings of a JSON list of strings; any other value, ``[ab].fits`` too, is one string."""
     try:
         found = json.loads(value) if value.startswith("[") else None
     except json.JSONDecodeError:
         return [value]
-    is_list = isinstance(found, list) and all(isinstance(item, str) for item in found)
-    return found if is_list else [value]
+    if isinstance(found, list) and all(isinstance(item, str) for item in found):
+        return found
+    return [value]
 
 
 def _numbers(text: str) -> list[float]:

@@ -67,7 +67,7 @@ class Lake:
         lake = cls(_usable_storage(uri, options))
         fs, root, marker = lake.storage.fs, lake.storage.path(), lake.storage.path(_MARKER)
         try:
-            found = fs.ls(root, detail=False) if fs.isdir(root) else [root] if fs.exists(root) else []
+            found = fs.ls(root, detail=False) if fs.isdir(root) else []
             # An empty marker is what a full disk or a kill leaves of a lake that was being made.
             if fs.exists(marker) and fs.size(marker):
                 return cls.open(uri, options)
@@ -78,7 +78,7 @@ class Lake:
             fs.pipe_file(marker, _marker())
         except PermissionError as error:
             raise NotALake(f"no permission to create a lake at {lake.uri}: {error}") from error
-        except (FileNotFoundError, NotADirectoryError) as error:
+        except (FileNotFoundError, FileExistsError, NotADirectoryError) as error:
             raise NotALake(f"cannot create a lake at {lake.uri}: {error}") from error
         return lake
 

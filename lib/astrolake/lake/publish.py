@@ -46,7 +46,7 @@ def publish_hats(lake: Lake, table: str, retain_hours: float, now: datetime) -> 
     write_hats_metadata(lake.table_storage(table), table, snapshot, now)
     if find_orphans(storage) or table_snapshot(lake, table).version != snapshot.version:
         retract_hats_metadata(lake.table_storage(table))
-        raise NotPublishable(f"table {table}: a run began to write to it meanwhile; publish when it has ended")
+        raise NotPublishable(f"table {table}: a run began to write to it meanwhile; publish when it ended")
     return snapshot.version
 
 

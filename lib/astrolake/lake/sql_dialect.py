@@ -36,6 +36,15 @@ MACROS = (
     # A cast to integer rounds halves away from zero, DuckDB's to the even neighbour.
     f"""trino_round_half_up(a) AS CASE
         WHEN typeof(a) IN {_FLOATS} THEN cast_to_type(round(try_cast(a AS DOUBLE)), a) ELSE a END""",
+    # Outside of their domain functions give NaN or infinity: -2.5 * log10(flux) must not end a query.
+    "trino_sqrt(a) AS CASE WHEN a < 0 THEN 'nan'::DOUBLE ELSE sqrt(a) END",
+    "trino_asin(a) AS CASE WHEN abs(a) > 1 THEN 'nan'::DOUBLE ELSE asin(a) END",
+    "trino_acos(a) AS CASE WHEN abs(a) > 1 THEN 'nan'::DOUBLE ELSE acos(a) END",
+    *(
+        f"""trino_{log}(a) AS CASE WHEN a = 0 THEN '-inf'::DOUBLE
+            WHEN a < 0 THEN 'nan'::DOUBLE ELSE {log}(a) END"""
+        for log in ("ln", "log2", "log10")
+    ),
     """trino_subscript(a, i) AS CASE
         WHEN i < 1 OR i > len(a) THEN error('Array subscript ' || i || ' is out of bounds') ELSE a[i] END""",
     """great_circle_distance(lat1, lon1, lat2, lon2) AS CASE
@@ -142,6 +151,26 @@ def _percentile(node: exp.Expr) -> exp.Expr:
     return _call("approx_quantile", node.this, node.args["quantile"])
 
 
+def _logarithm(node: exp.Expr) -> exp.Expr:
+    base, argument = node.this, node.args.get("expression")
+    if argument is None:
+        raise BadArguments("Athena's log takes a base and a number; ln and log10 take a number")
+    if base.name in ("2", "10"):
+        return _call(f"trino_log{base.name}", argument)
+    return _call("trino_divide", _call("trino_ln", argument), _call("trino_ln", base))
+
+
+def _total(node: exp.Expr) -> exp.Expr:
+    """Take the variant of a function that has a value for every number."""
+    return _call(f"trino_{type(node).__name__.lower()}", node.this)
+
+
+def _no_json_path(node: exp.Expr) -> exp.Expr:
+    raise BadArguments(
+        "the local engine has no json_value; json_extract_scalar takes the same paths without lax"
+    )
+
+
 def _java_format(node: exp.Expr) -> exp.Expr:
     return _call("printf", node.this, *node.expressions)
 
@@ -166,6 +195,12 @@ _REWRITES: dict[type[exp.Expr], Callable[[exp.Expr], exp.Expr]] = {
     exp.Extract: _iso_weekday,
     exp.ApproxQuantile: _percentile,
     exp.Format: _java_format,
+    exp.JSONValue: _no_json_path,
+    exp.Log: _logarithm,
+    exp.Ln: _total,
+    exp.Sqrt: _total,
+    exp.Asin: _total,
+    exp.Acos: _total,
 }
 
 

@@ -30,7 +30,7 @@ class Orphan:
 
 
 def vacuum_superseded(storage: Storage, retain_hours: float, *, dry_run: bool = False) -> list[str]:
-    """Delete files superseded at least that long ago and return their paths.
+    """Delete files superseded at least that long ago and return the paths of those that were there.
 
     Versions that used them can no longer be read; the current one is untouched.
     """
@@ -39,7 +39,12 @@ def vacuum_superseded(storage: Storage, retain_hours: float, *, dry_run: bool = 
         return []
     # delta-rs takes whole hours; rounding up keeps a file rather longer than shorter.
     hours = int(-(-retain_hours // 1))
-    return list(handle.vacuum(retention_hours=hours, dry_run=dry_run, enforce_retention_duration=False))
+    # It names every tombstone of the log, also of files that are long gone.
+    named = handle.vacuum(retention_hours=hours, dry_run=True, enforce_retention_duration=False)
+    present = sorted(set(named) & set(_data_files(storage)))
+    if present and not dry_run:
+        handle.vacuum(retention_hours=hours, dry_run=False, enforce_retention_duration=False)
+    return present
 
 
 def find_orphans(storage: Storage) -> list[Orphan]:
@@ -49,13 +54,10 @@ def find_orphans(storage: Storage) -> list[Orphan]:
         return []
     known = {file.path for file in snapshot_of(handle, storage).files}
     known |= set(handle.vacuum(retention_hours=0, dry_run=True, enforce_retention_duration=False))
-    base = storage.path() + "/"
-    found = storage.fs.find(storage.path(), detail=True)
-    names = {path.removeprefix(base): info for path, info in found.items()}
     return [
-        Orphan(name, int(info["size"]), _modified_s(info))
-        for name, info in sorted(names.items())
-        if _is_data(name) and name not in known
+        Orphan(name, int(str(info["size"])), _modified_s(info))
+        for name, info in sorted(_data_files(storage).items())
+        if name not in known
     ]
 
 
@@ -73,6 +75,14 @@ def prune_empty(storage: Storage) -> None:
     for folder, _, _ in os.walk(storage.path(), topdown=False):
         if os.path.basename(folder).partition("=")[0] in ("Norder", "Dir", "Npix") and not os.listdir(folder):
             os.rmdir(folder)
+
+
+def _data_files(storage: Storage) -> dict[str, dict[str, object]]:
+    """Return the data files below a Delta root, by their path from it."""
+    base = storage.path() + "/"
+    found = storage.fs.find(storage.path(), detail=True)
+    names = {path.removeprefix(base): info for path, info in found.items()}
+    return {name: info for name, info in names.items() if _is_data(name)}
 
 
 def _is_data(name: str) -> bool:

@@ -155,8 +155,9 @@ def _title(kinds: dict[str, TruthMatch], band: str) -> str:
 
 
 def _caption(matched: TruthMatch, band: str) -> str:
+    sources = counted(matched.found.size, "true source")
     return (
-        f"{counted(matched.found.size, 'true source')} at least {EDGE_ARCSEC:g}″ inside the images in {band}, "
+        f"{sources} at least {EDGE_ARCSEC:g}″ inside the images in {band}, "
         f"{int(matched.found.sum()):,} found, with an object measured in {band} within {RADIUS_ARCSEC:g}″; "
         f"of sources that share an object only the brightest counts. Bins of {STEP_MAG:g} mag; above, error "
         "bars are Wilson's binomial intervals at 1σ; below, medians with the central 68 %. A Kron aperture "

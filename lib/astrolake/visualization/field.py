@@ -109,6 +109,7 @@ def _sql(bands: Sequence[str]) -> str:
     turn = "(((other.ra - anchor.ra + 540) % 360) - 180) * cos(radians(anchor.dec))"
     offset = f"sqrt(pow({turn}, 2) + pow(other.dec - anchor.dec, 2))"
     reach = f"{_LARGEST_OFFSET} * least(anchor.naxis1, anchor.naxis2) * anchor.pixel_scale_arcsec / 3600"
+    same_visit = "other.image_id = anchor.image_id OR coalesce(other.visit = anchor.visit, FALSE)"
     return f"""
         WITH science AS (
             SELECT *, lower(band) AS b, coalesce(bad_fraction, 1) AS bad FROM images
@@ -118,7 +119,7 @@ def _sql(bands: Sequence[str]) -> str:
             SELECT * FROM science WHERE b = '{bands[0]}' ORDER BY bad, image_id LIMIT {_ANCHORS}
         )
         SELECT anchor.image_id AS anchor_id, {listed}, other.bad,
-               CAST(coalesce(other.visit = anchor.visit, FALSE) AS INTEGER) AS same_visit
+               CAST({same_visit} AS INTEGER) AS same_visit
         FROM anchor JOIN science AS other
           ON abs(other.dec - anchor.dec) < {reach} AND {offset} < {reach}
          AND (other.b <> '{bands[0]}' OR other.image_id = anchor.image_id)

@@ -6,6 +6,7 @@ import math
 from datetime import datetime
 from numbers import Integral, Real
 
+import numpy as np
 import pandas as pd
 
 _LONGEST_TEXT = 200
@@ -25,7 +26,7 @@ def show(value: object, column: str = "") -> str:
     """
     if value is None or value is pd.NaT or value is pd.NA:
         return _MISSING
-    if isinstance(value, bool):
+    if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     if isinstance(value, Integral):
         return str(value) if _is_key(column) else f"{int(value):,}"
