@@ -25,6 +25,7 @@ import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
+from astrolake.jobs import extract_sources, ingest_images
 from astropy.io import fits
 
 from astrolake.demo.files import image_header
@@ -33,7 +34,6 @@ from astrolake.demo.sky import draw_sky
 from astrolake.demo.write import take_image
 from astrolake.job.args import parse_args
 from astrolake.job.runner import run_job
-from astrolake.jobs import extract_sources, ingest_images
 from astrolake.lake.lake import Lake
 from astrolake.lake.reader import read_table
 from astrolake.lake.session import prepare_local_environment, spark_session
@@ -127,7 +127,10 @@ def measure(folder: Path, fields: int, repeats: int) -> None:
     cores = os.cpu_count() or 1
     pool = multiprocessing.get_context("spawn").Pool(cores)
     pool.map(warm, range(8 * cores))
-    ingest = run_job(ingest_images.JOB, parse_args(ingest_images.JOB.args, ["--lake", lake_uri, "--images", *files], "ingest", ""))
+    ingest = run_job(
+        ingest_images.JOB,
+        parse_args(ingest_images.JOB.args, ["--lake", lake_uri, "--images", *files], "ingest", ""),
+    )
     assert ingest["rows_out"] == fields, ingest
     spark = spark_session("bench")
     times: dict[str, list[float]] = {"loop": [], "stage": [], "job": []}
@@ -137,7 +140,9 @@ def measure(folder: Path, fields: int, repeats: int) -> None:
             out = folder / f"loop-{repeat}"
             out.mkdir()
             clock = time.perf_counter()
-            counts.add(sum(pool.imap_unordered(extract_to_parquet, [(row, str(out)) for row in rows], chunksize=1)))
+            counts.add(
+                sum(pool.imap_unordered(extract_to_parquet, [(row, str(out)) for row in rows], chunksize=1))
+            )
             loop = time.perf_counter() - clock
             clock = time.perf_counter()
             images = read_table(spark, Lake.open(lake_uri), "images")
@@ -147,7 +152,9 @@ def measure(folder: Path, fields: int, repeats: int) -> None:
             stage = time.perf_counter() - clock
             found.unpersist()
             clock = time.perf_counter()
-            done = run_job(extract_sources.JOB, parse_args(extract_sources.JOB.args, ["--lake", lake_uri], "extract", ""))
+            done = run_job(
+                extract_sources.JOB, parse_args(extract_sources.JOB.args, ["--lake", lake_uri], "extract", "")
+            )
             job = time.perf_counter() - clock
             counts.add(done["rows_written"]["detections"])
             if repeat:  # the first round warms both sides
@@ -156,7 +163,9 @@ def measure(folder: Path, fields: int, repeats: int) -> None:
     pool.close()
     assert len(counts) == 1, f"the three found different sources: {counts}"
     base = times["loop"]
-    print(f"{fields} fields of 2048 x 1489, {counts.pop()} sources, {cores} processes, {repeats} rounds in turn\n")
+    print(
+        f"{fields} fields of 2048 x 1489, {counts.pop()} sources, {cores} processes, {repeats} rounds in turn\n"
+    )
     print("| what | median s | s per field | ratio to the loop, median (min-max) |\n|---|---|---|---|")
     for name, values in times.items():
         ratios = [value / other for value, other in zip(values, base, strict=True)]

@@ -23,9 +23,7 @@ class CrossmatchCatalogsArgs(JobArgs):
     radius_arcsec: float = flag(1.0, help="largest separation, inclusive")
     mode: str = flag("best", help="nearest, every, the n nearest, or rows without partner", choices=MODES)
     n: int = flag(1, help="number of partners in mode nearest-n")
-    epoch: float = flag(
-        0.0, help="Julian year to bring both sides to by proper motion (0: as they are)"
-    )
+    epoch: float = flag(0.0, help="Julian year to bring both sides to by proper motion (0: as they are)")
 
     def check(self) -> None:
         """Refuse radii and numbers out of range."""

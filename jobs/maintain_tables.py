@@ -17,9 +17,7 @@ class MaintainTablesArgs(JobArgs):
 
     tables: tuple[str, ...] = flag((), help="tables to maintain (all)")
     compact: bool = flag(False, help="lay partitions out anew where rows have grown or shrunk")
-    vacuum_hours: float = flag(
-        168.0, help="delete files unused this long; 0 only while nobody writes"
-    )
+    vacuum_hours: float = flag(168.0, help="delete files unused this long; 0 only while nobody writes")
     dry_run: bool = flag(False, help="say what would be done, and do nothing")
 
     def check(self) -> None:

@@ -26,9 +26,8 @@ def content(lake: Lake, table: str, version: int | None = None) -> pd.DataFrame:
     """All rows of a table in a canonical order, without what changes from run to run."""
     handle = read_snapshot(lake.delta_storage(table), version)
     assert handle is not None
-    rows = duckdb.sql(
-        f"SELECT * FROM read_parquet({[handle.storage.path(f.path) for f in handle.files]}, hive_partitioning=false)"
-    ).df()
+    paths = [handle.storage.path(file.path) for file in handle.files]
+    rows = duckdb.sql(f"SELECT * FROM read_parquet({paths}, hive_partitioning=false)").df()
     rows = rows.drop(columns=[name for name in VOLATILE if name in rows.columns])
     keys = [name for name in rows.columns if name.endswith("_id")] or list(rows.columns[:2])
     return rows.sort_values(keys).reset_index(drop=True)

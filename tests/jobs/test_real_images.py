@@ -64,7 +64,8 @@ def test_images_without_wcs_stay_out_of_sky_tables(real):
     }
     pixel = run_query(lake, "SELECT count(*) AS n FROM pixel_detections").to_pylist()[0]["n"]
     assert pixel == extracted["rows_written"]["pixel_detections"] > 1000
-    both = "SELECT count(*) AS n FROM detections d JOIN images i ON d.image_id = i.image_id WHERE i.wcs_kind = 'none'"
+    both = """SELECT count(*) AS n FROM detections d
+              JOIN images i ON d.image_id = i.image_id WHERE i.wcs_kind = 'none'"""
     assert run_query(lake, both).to_pylist() == [{"n": 0}]
 
 
@@ -84,7 +85,9 @@ def test_sdss_stars_of_the_published_catalog(real, survey_data):
     inside = (row > 20) & (row < 1489 - 20) & (column > 20) & (column < 2048 - 20)
     chosen = (np.asarray(sweep["FIELD"]) == 30) & inside & (mag < 22)
     stars = Positions(
-        np.asarray(sweep["RA"], float)[chosen], np.asarray(sweep["DEC"], float)[chosen], np.arange(chosen.sum())
+        np.asarray(sweep["RA"], float)[chosen],
+        np.asarray(sweep["DEC"], float)[chosen],
+        np.arange(chosen.sum()),
     )
     mag = mag[chosen]
     found = run_query(

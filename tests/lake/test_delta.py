@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -37,7 +38,9 @@ def rejects(storage) -> Storage:
 
 
 def _paths(storage: Storage, version: int | None = None) -> list[str]:
-    return [file.path.rsplit("/", 1)[-1].removesuffix(".parquet") for file in read_snapshot(storage, version).files]
+    """Names of the files of a version, sorted."""
+    files = read_snapshot(storage, version).files
+    return sorted(file.path.rsplit("/", 1)[-1].removesuffix(".parquet") for file in files)
 
 
 def test_there_is_no_snapshot_of_no_table(storage):
@@ -62,10 +65,11 @@ def test_partition_columns_come_last_and_are_not_stored(stars):
 
 
 def test_statistics_of_the_row_key_come_back(storage):
-    stats = '{"numRecords":1,"minValues":{"_healpix_29":5},"maxValues":{"_healpix_29":2305843009213693951},"nullCount":{}}'
+    low, high = {"_healpix_29": 5}, {"_healpix_29": 2**61 - 1}
+    stats = json.dumps({"numRecords": 1, "minValues": low, "maxValues": high, "nullCount": {}})
     apply_commit(commit(storage, "run-0", [replace(A, stats=stats)]))
     (file,) = read_snapshot(storage).files
-    assert (file.low, file.high) == (5, 2305843009213693951)
+    assert (file.low, file.high) == (5, 2**61 - 1)
 
 
 def test_a_table_without_files_is_a_table(storage):
@@ -80,8 +84,8 @@ def test_an_append_adds_files(rejects):
 
 
 def test_a_replacement_removes_files(stars):
-    assert apply_commit(commit(stars, "run-1", [replace(A, path=A.path.replace("a.", "n."))], [A], base=0)) == 1
-    assert _paths(stars) == ["b", "n"] or _paths(stars) == ["n", "b"]
+    assert apply_commit(commit(stars, "run-1", [cell_file("n", 1, 0)], [A], base=0)) == 1
+    assert _paths(stars) == ["b", "n"]
 
 
 def test_time_travel_reads_the_old_files(stars):
@@ -98,8 +102,8 @@ def test_a_version_that_never_was_is_named(stars):
 @pytest.mark.parametrize("table", [STARS, IMAGES, RUNS])
 def test_every_engine_may_read_and_write(storage, table):
     schema = delta_schema(table)
-    for i, adds in enumerate(([], [])):
-        apply_commit(replace(commit(storage, f"run-{i}", adds, base=i - 1 if i else None), schema=schema))
+    for run_id, base in (("run-0", None), ("run-1", 0)):
+        apply_commit(replace(commit(storage, run_id, [], base=base), schema=schema))
     handle = DeltaTable(storage.delta_uri())
     protocol = handle.protocol()
     assert (protocol.min_reader_version, protocol.min_writer_version) == (1, 2)
@@ -149,7 +153,7 @@ def test_a_run_is_applied_once_even_after_others(stars):
 
 def test_removed_files_that_are_gone_are_a_conflict(stars):
     apply_commit(commit(stars, "run-1", [C], [A], base=0))
-    with pytest.raises(CommitConflict, match="moved from version 0 to 1 .*run the job again"):
+    with pytest.raises(CommitConflict, match=r"moved from version 0 to 1 .*run the job again"):
         apply_commit(commit(stars, "run-2", [cell_file("d", 1, 0)], [A], base=0))
     assert _paths(stars) == ["b", "c"]
 
@@ -172,7 +176,7 @@ def test_rows_that_share_sky_with_newer_ones_are_a_conflict(stars, order, npix):
 def test_rows_beside_newer_ones_are_committed(stars, order, npix):
     apply_commit(commit(stars, "run-1", [C], base=0))
     assert apply_commit(commit(stars, "run-2", [cell_file("d", order, npix)], base=0)) == 2
-    assert _paths(stars) == ["a", "b", "c", "d"] or set(_paths(stars)) == {"a", "b", "c", "d"}
+    assert _paths(stars) == ["a", "b", "c", "d"]
 
 
 def test_two_runs_that_replace_different_partitions_both_succeed(stars):
@@ -263,14 +267,14 @@ def test_a_race_for_the_same_files_has_one_winner(stars, interrupt):
     interrupt(commit(stars, "run-1", [cell_file("x", 1, 0)], [A], base=0))
     with pytest.raises(CommitConflict):
         apply_commit(commit(stars, "run-2", [cell_file("y", 1, 0)], [A], base=0))
-    assert _paths(stars) == ["b", "x"] or set(_paths(stars)) == {"b", "x"}
+    assert _paths(stars) == ["b", "x"]
 
 
 def test_a_race_over_different_sky_has_two_winners(stars, interrupt):
-    others = [commit(stars, f"run-{i}", [cell_file(f"x{i}", 1, 4 + i)], base=0) for i in range(3)]
+    others = [commit(stars, f"other-{i}", [cell_file(f"x{i}", 1, 4 + i)], base=0) for i in range(3)]
     interrupt(*others)
     assert apply_commit(commit(stars, "run-9", [C], base=0)) == 4
-    assert set(_paths(stars)) == {"a", "b", "c", "x0", "x1", "x2"}
+    assert _paths(stars) == ["a", "b", "c", "x0", "x1", "x2"]
 
 
 def test_a_race_to_create_the_table_is_settled_like_any_other(storage, interrupt):

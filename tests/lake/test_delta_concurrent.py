@@ -18,7 +18,8 @@ WRITERS = 8
 
 def _commit_cell(root: str, number: int) -> int:
     storage = Storage.at(root)
-    return apply_commit(commit(storage, f"run-{number}", [cell_file(f"f{number}", 1, number, rows=number + 1)]))
+    file = cell_file(f"f{number}", 1, number, rows=number + 1)
+    return apply_commit(commit(storage, f"run-{number}", [file]))
 
 
 def _try_commit(root: str, number: int) -> bool:
@@ -58,8 +59,8 @@ def test_writers_in_two_processes_lose_no_row(tmp_path):
     root = str(tmp_path / "table")
     halves = [list(range(i, WRITERS, 2)) for i in range(2)]
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
-        versions = sum(pool.map(_commit_several, [root, root], halves), [])
-    assert sorted(versions) == list(range(WRITERS))
+        versions = list(pool.map(_commit_several, [root, root], halves))
+    assert sorted([*versions[0], *versions[1]]) == list(range(WRITERS))
     assert read_snapshot(Storage.at(root)).rows == sum(range(1, WRITERS + 1))
 
 

@@ -66,7 +66,7 @@ def test_open_refuses_a_newer_format(lake, tmp_path):
 @pytest.mark.parametrize("text", ["", '{"form', "\x00\x01", "\xff"])
 def test_open_refuses_a_damaged_marker_and_says_what_belongs_there(lake, tmp_path, text):
     (tmp_path / "my lake" / "astrolake.json").write_text(text, encoding="latin-1")
-    with pytest.raises(NotALake, match='damaged.*"format": 1'):
+    with pytest.raises(NotALake, match=r'damaged.*"format": 1'):
         Lake.open(lake.uri)
 
 
@@ -116,14 +116,18 @@ def test_create_without_permission_names_the_location(tmp_path, monkeypatch, ste
         Lake.create(str(tmp_path / "new"))
 
 
-@pytest.mark.parametrize("name", ["a[1]", "50%20off", "run*", "what?", "{x}", "a\\b", "a|b", "a^b", "new\nline"])
+@pytest.mark.parametrize(
+    "name", ["a[1]", "50%20off", "run*", "what?", "{x}", "a\\b", "a|b", "a^b", "new\nline"]
+)
 def test_locations_that_some_engine_misreads_are_refused(tmp_path, name):
     with pytest.raises(BadArguments, match="choose another directory"):
         Lake.create(str(tmp_path / name))
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["with space", "umläut", "a#b", "it's", 'a"b', "a&b", "a=b,c;d", "a:b", "~x", "$HOME"])
+@pytest.mark.parametrize(
+    "name", ["with space", "umläut", "a#b", "it's", 'a"b', "a&b", "a=b,c;d", "a:b", "~x", "$HOME"]
+)
 def test_other_locations_hold_tables(tmp_path, name):
     lake = Lake.create(str(tmp_path / name))
     put_rows(lake, STARS, [STAR])
@@ -137,7 +141,21 @@ def test_names_that_are_directories_and_identifiers_pass(name):
 
 @pytest.mark.parametrize(
     "name",
-    ["", "Stars", "1a", "_a", "a-b", "a b", "a.b", "../a", "a/b", "stars\n", "crossmatches/", "crossmatches/a/b", "é"],
+    [
+        "",
+        "Stars",
+        "1a",
+        "_a",
+        "a-b",
+        "a b",
+        "a.b",
+        "../a",
+        "a/b",
+        "stars\n",
+        "crossmatches/",
+        "crossmatches/a/b",
+        "é",
+    ],
 )
 def test_other_names_are_refused(name):
     with pytest.raises(BadArguments, match="lower case letters"):

@@ -55,7 +55,7 @@ def _check_plan(leaves: Leaves, cells: np.ndarray, counts: np.ndarray, fixed: Le
     assert (leaves.find(cells << SHIFT) >= 0).all(), "a row has no leaf"
     for order, npix in zip(leaves.order.tolist(), leaves.npix.tolist(), strict=True):
         rows = _rows(cells, counts, order, npix)
-        assert 0 < rows
+        assert rows > 0
         assert rows <= max_rows or order == COUNT_ORDER
         assert not _holds_any(fixed, order, npix), "a leaf overlaps a fixed one"
         if order:

@@ -43,8 +43,9 @@ def test_border_lies_above_the_concentration_of_stars(make_source, objects):
     assert compact_border(make_source(objects=objects), BANDS) == pytest.approx(0.03 + 0.05, abs=0.011)
 
 
-def test_border_is_unknown_without_precise_objects(make_source, objects):
-    assert np.isnan(compact_border(make_source(objects=objects.assign(mag_auto_err_r=0.05)), BANDS))
+def test_without_precise_objects_stars_cannot_be_told_apart(make_source, objects):
+    with pytest.raises(BadInput, match=r"no object is measured to 0\.02 mag in r"):
+        colours_picture(make_source(objects=objects.assign(mag_auto_err_r=0.05)))
 
 
 def test_stars_and_galaxies_are_told_apart(make_source, objects):

@@ -47,6 +47,7 @@ def test_without_zero_points_channels_are_in_units_of_noise(field, make_source):
     found = find_field(make_source(images=images), ("r", "i", "g"))
     channels = aligned_channels([found[0], found[0], found[1]], found[0], read)
     assert np.nanmedian(np.abs(channels[0])) * 1.4826 == pytest.approx(1.0, rel=0.02)
+    assert "in units of the noise" in composite_picture(make_source(images=images), read).caption
 
 
 def test_picture_says_what_it_shows(field, make_source):

@@ -121,7 +121,7 @@ def test_footer_tells_the_origin(tmp_path):
 
 
 def test_facts_are_grouped_by_thousands(tmp_path):
-    assert "<dd>1,234,567</dd><dt>objects</dt>" in written(tmp_path, facts=[Fact("objects", 1_234_567)])
+    assert "<dt>objects</dt><dd>1,234,567</dd>" in written(tmp_path, facts=[Fact("objects", 1_234_567)])
 
 
 def test_same_input_gives_the_same_bytes(tmp_path, picture):

@@ -30,6 +30,15 @@ def test_a_run_that_has_not_ended_has_no_seconds(make_query):
     assert np.isnan(steps_table(make_query(runs=table)).rows["seconds"].iloc[1])
 
 
+def test_a_failed_run_says_so(make_query):
+    table = runs()
+    table.loc[0, "status"] = "failed"
+    assert steps_table(make_query(runs=table)).rows["job"].tolist() == [
+        "ingest_images",
+        "extract_sources (failed)",
+    ]
+
+
 def test_rejects_are_counted_by_reason(make_query):
     rejects = pd.DataFrame(
         {

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any, NoReturn
 
 from astrolake.errors import BadInput
 from astrolake.lake.storage import canonical_uri, filesystem
@@ -17,23 +18,31 @@ def list_files(patterns: Sequence[str], options: dict[str, str] | None = None) -
     Parameters
     ----------
     patterns : sequence of str
-        Files, globs, directories or prefixes (searched to the bottom; hidden files and
-        Delta logs are passed over), or ``@manifest``: a text file with one of these a line.
+        Files, globs, directories or prefixes (searched to the bottom, links followed; hidden
+        files and Delta logs are passed over), or ``@manifest``: a text file with one of these
+        a line. A directory that a glob matches is searched too.
     options : dict
         Object-store options.
 
     Raises
     ------
     BadInput
-        When a pattern names nothing; the message says which.
+        When a pattern names nothing or may not be read; the message says which.
     """
+    return sorted(_named(patterns, options, ()))
+
+
+def _named(patterns: Sequence[str], options: dict[str, str] | None, manifests: tuple[str, ...]) -> set[str]:
     found: set[str] = set()
     for pattern in patterns:
-        if pattern.startswith("@"):
-            found.update(list_files(_manifest(pattern[1:], options), options))
-        else:
+        if not pattern.startswith("@"):
             found.update(_expand(pattern, options))
-    return sorted(found)
+            continue
+        uri = canonical_uri(pattern[1:])
+        if uri in manifests:
+            raise BadInput(f"manifest {pattern[1:]} names itself; remove that line")
+        found |= _named(_manifest(pattern[1:], uri, options), options, (*manifests, uri))
+    return found
 
 
 def _expand(pattern: str, options: dict[str, str] | None) -> list[str]:
@@ -42,12 +51,9 @@ def _expand(pattern: str, options: dict[str, str] | None) -> list[str]:
     path = uri.removeprefix("file://")
     try:
         if fs.isdir(path):
-            files = [name for name in _find(fs, path) if not _hidden(name, path)]
-            remedy = "the directory holds no files"
-        elif fs.exists(path):
-            files, remedy = [path], ""
-        elif any(mark in path for mark in _GLOB):
-            files, remedy = [name for name in fs.glob(path) if fs.isfile(name)], "the pattern matches no file"
+            files, remedy = _search(fs, path), "the directory holds no files"
+        elif any(mark in path for mark in _GLOB) and not fs.exists(path):
+            files, remedy = _matching(fs, path), "the pattern matches no file"
         else:
             # A single file that is not there is the job's to reject, beside good ones.
             files, remedy = [path], ""
@@ -59,24 +65,56 @@ def _expand(pattern: str, options: dict[str, str] | None) -> list[str]:
     return [scheme + name.removeprefix("s3://") for name in files]
 
 
-def _find(fs: Any, path: str) -> list[str]:
-    # A local search passes over directories it may not read, which would lose their files unseen.
-    found: list[str] = fs.find(path, on_error="raise") if "file" in fs.protocol else fs.find(path)
-    return found
+def _matching(fs: Any, pattern: str) -> list[str]:
+    fixed = pattern[: min(pattern.index(mark) for mark in _GLOB if mark in pattern)].rpartition("/")[0]
+    wants_hidden = "/." in pattern[len(fixed) :]
+    files: list[str] = []
+    for name in fs.glob(pattern):
+        if wants_hidden or not _hidden(name, fixed):
+            files.extend(_search(fs, name) if fs.isdir(name) else [name])
+    return files
+
+
+def _search(fs: Any, path: str) -> list[str]:
+    """Return the files below a directory or prefix but the hidden ones."""
+    found = _walk(path) if "file" in fs.protocol else fs.find(path)
+    return [name for name in found if not _hidden(name, path)]
+
+
+def _walk(path: str) -> Iterator[str]:
+    """Yield the files below a local directory; one that may not be listed is an error, not empty."""
+    seen: set[str] = set()
+    for folder, below, names in os.walk(path, onerror=_raise, followlinks=True):
+        real = os.path.realpath(folder)
+        below[:] = [] if real in seen else [name for name in below if not _is_hidden_name(name)]
+        if real not in seen:
+            yield from (os.path.join(folder, name) for name in names)
+        seen.add(real)
+
+
+def _raise(error: OSError) -> NoReturn:
+    raise error
 
 
 def _hidden(name: str, base: str) -> bool:
-    below = name.removeprefix(base.removeprefix("s3://")).strip("/").split("/")
-    return any(part.startswith(".") or part == "_delta_log" for part in below)
+    below = name.removeprefix("s3://").removeprefix(base.removeprefix("s3://")).strip("/")
+    return any(_is_hidden_name(part) for part in below.split("/"))
 
 
-def _manifest(location: str, options: dict[str, str] | None) -> list[str]:
-    uri = canonical_uri(location)
+def _is_hidden_name(name: str) -> bool:
+    return name.startswith(".") or name == "_delta_log"
+
+
+def _manifest(location: str, uri: str, options: dict[str, str] | None) -> list[str]:
     try:
         with filesystem(uri, options).open(uri.removeprefix("file://"), "rt", encoding="utf-8") as stream:
             lines = [line.strip() for line in stream]
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         raise BadInput(f"manifest {location} does not exist; give a text file with one path a line") from None
+    except PermissionError as error:
+        raise BadInput(f"manifest {location}: no permission to read it ({error})", "NoPermission") from error
+    except UnicodeDecodeError as error:
+        raise BadInput(f"manifest {location} is no text file: give one with one path a line") from error
     names = [line for line in lines if line and not line.startswith("#")]
     if not names:
         raise BadInput(f"manifest {location} names no files", "EmptyInput")

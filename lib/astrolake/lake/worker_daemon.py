@@ -38,7 +38,7 @@ def main() -> None:
             importlib.import_module(name)
         except ImportError:
             continue
-    zipimport.zipimporter.invalidate_caches = _keep  # type: ignore[method-assign]
+    zipimport.zipimporter.invalidate_caches = _keep  # type: ignore[method-assign, assignment]
     gc.collect()
     gc.freeze()
     importlib.import_module("pyspark.daemon").manager()

@@ -70,13 +70,22 @@ def compact_border(source: LakeSource, bands: tuple[str, str, str]) -> float:
     """Return the concentration mag_aper - mag_auto below which objects are taken for point-like, mag.
 
     Precisely measured stars all have the same concentration, galaxies a larger one each: the fullest
-    bin of the histogram is that of the stars. NaN without precisely measured objects.
+    bin of the histogram is that of the stars.
+
+    Raises
+    ------
+    BadInput
+        When no object is measured precisely.
     """
     _, middle, _ = bands
     precise = f"{_measured(bands)} AND mag_auto_err_{middle} < {_PRECISE_MAG}"
     found = source.histogram("objects", f"mag_aper_{middle} - mag_auto_{middle}", _STEP_MAG, precise)
     if found.empty:
-        return float("nan")
+        raise BadInput(
+            f"no object is measured to {_PRECISE_MAG} mag in {middle}: point-like ones cannot be told apart; "
+            f"ingest deeper images in {', '.join(bands)}",
+            "NoPreciseObjects",
+        )
     return float(found["centre"].iloc[int(found["n"].to_numpy().argmax())]) + _COMPACT_RANGE_MAG
 
 
@@ -132,9 +141,8 @@ def _draw_panels(
             dress(axes)
             axes.set(xlim=limits[:2], ylim=limits[2:])
             if hexagons is not None:
-                figure.colorbar(hexagons, ax=axes, location="right", pad=0.01, fraction=0.05).ax.tick_params(
-                    labelsize=8.5
-                )
+                bar = figure.colorbar(hexagons, ax=axes, pad=0.01, fraction=0.05)
+                bar.ax.tick_params(labelsize=8.5)
         axes_row[0].set_ylabel(y_label, fontsize=10.5, color=INK)
     for column in range(2):
         panels[0, column].set_title(names[column], fontsize=10.5, color=INK, loc="left")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
+from astropy.wcs import WCS
 from matplotlib.axes import Axes
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from astrolake.visualization.field import FieldImage, find_field
+from astrolake.visualization.field import FieldImage, ReadFrame, find_field
 from astrolake.visualization.marks import add_compass, add_scale_bar
 from astrolake.visualization.picture import WIDTH_IN, Drawing, new_figure
 from astrolake.visualization.rgb import balance_channels, noise_level, rgb_image, subtract_sky
@@ -16,9 +17,6 @@ from astrolake.visualization.source import LakeSource
 from astrolake.visualization.wcs_grid import block_mean, central_box, parse_wcs, resample
 
 Float32 = NDArray[np.float32]
-#: (uri, hdu) -> 2-D array; raises OSError or BadInput when the image cannot be read.
-ReadFrame = Callable[[str, int], ArrayLike]
-
 #: Pixels read at most along a side, and pixels drawn along a side.
 _LARGEST_PX, _DRAWN_PX = 4096, 1024
 _WHITE_SIGMA, _BLACK_SIGMA, _SOFTENING = 60.0, -0.7, 12.0
@@ -45,12 +43,12 @@ def composite_picture(
     names = ", ".join(bands[:2]) + f" and {bands[2]}"
     title = f"A field of {_size(channels[0].shape, anchor)} at {anchor.place}"
     figure = new_figure(0.5 + WIDTH_IN * picture.shape[0] / picture.shape[1], title)
-    axes = figure.add_subplot()
-    _show(axes, picture, anchor, factor)
+    _show(figure.add_subplot(), picture, anchor, factor)
+    scale = "fluxes on one AB scale" if _calibrated(list(images.values())) else "in units of the noise"
     caption = (
         f"{names} as red, green and blue (Lupton et al. 2004, asinh stretch) on the pixels of {anchor.band}; "
-        "the other two were resampled by their astrometry. Sky subtracted, fluxes on one AB scale, then "
-        "balanced so that the median bright pixel is grey. What moved between the exposures shows as dots of "
+        f"the other two were resampled by their astrometry. Sky subtracted, {scale}, then balanced "
+        "so that the median bright pixel is grey. What moved between the exposures shows as dots of "
         f"pure colour side by side, a cosmic ray as a streak of one colour. {_pixels(factor)}"
         f"Image {anchor.image_id}, visit {anchor.visit or 'unknown'}."
     )
@@ -66,15 +64,19 @@ def aligned_channels(
     """
     box = central_box((anchor.naxis2, anchor.naxis1), _LARGEST_PX)
     target = parse_wcs(anchor.wcs_header, anchor.uri)
-    calibrated = all(np.isfinite(image.zero_point_ab) for image in images)
+    calibrated = _calibrated(images)
     red, green, blue = (_on_grid(image, anchor, target, box, read_frame, calibrated) for image in images)
     return red, green, blue
+
+
+def _calibrated(images: Sequence[FieldImage]) -> bool:
+    return all(np.isfinite(image.zero_point_ab) for image in images)
 
 
 def _on_grid(
     image: FieldImage,
     anchor: FieldImage,
-    target: object,
+    target: WCS,
     box: tuple[slice, slice],
     read_frame: ReadFrame,
     calibrated: bool,

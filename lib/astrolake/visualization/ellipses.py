@@ -16,8 +16,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from astrolake.errors import BadInput
-from astrolake.visualization.composite import ReadFrame
-from astrolake.visualization.field import FieldImage, find_field
+from astrolake.visualization.field import FieldImage, ReadFrame, find_field
 from astrolake.visualization.marks import add_compass, add_scale_bar
 from astrolake.visualization.picture import (
     BLUE,
@@ -31,10 +30,9 @@ from astrolake.visualization.picture import (
     new_figure,
 )
 from astrolake.visualization.rgb import subtract_sky
-from astrolake.visualization.source import LakeSource, floats
+from astrolake.visualization.source import Float64, LakeSource, floats
 from astrolake.visualization.wcs_grid import parse_wcs
 
-Float64 = NDArray[np.float64]
 #: SExtractor's bits: neighbours and blends; saturation, truncation, incomplete apertures, bad pixels (512).
 _BLENDED_BITS, _DAMAGED_BITS = 1 | 2, 4 | 8 | 16 | 512
 _GEOMETRY = ("x", "y", "a", "b", "theta", "kron_radius", "flags", "is_primary")

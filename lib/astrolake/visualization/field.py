@@ -4,13 +4,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from astrolake.errors import BadInput
 from astrolake.visualization.source import LakeSource, check_identifier
+
+#: (uri, hdu) -> 2-D array; raises OSError or BadInput when the image cannot be read.
+ReadFrame = Callable[[str, int], ArrayLike]
 
 _COLUMNS = (
     *("image_id", "survey", "band", "visit", "uri", "hdu", "naxis1", "naxis2", "pixel_scale_arcsec"),

@@ -9,8 +9,9 @@ from pathlib import Path
 from astrolake.errors import AstrolakeError
 from astrolake.visualization.colours import colours_picture
 from astrolake.visualization.completeness import completeness_picture
-from astrolake.visualization.composite import ReadFrame, composite_picture
+from astrolake.visualization.composite import composite_picture
 from astrolake.visualization.ellipses import detections_picture
+from astrolake.visualization.field import ReadFrame
 from astrolake.visualization.number_counts import number_counts_picture
 from astrolake.visualization.picture import Drawing, Picture, save_picture
 from astrolake.visualization.separations import separations_picture

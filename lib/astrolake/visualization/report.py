@@ -74,7 +74,7 @@ def build_report(
     body = [
         _header(title, subtitle, facts, provenance),
         *(_table_section(table) for table in lead),
-        *(_picture_section(picture) for picture in pictures if picture.path is not None),
+        *(_picture_section(picture, picture.path) for picture in pictures if picture.path is not None),
         _skipped_section([picture for picture in pictures if picture.path is None]),
         *(_table_section(table) for table in rest),
     ]
@@ -107,17 +107,15 @@ def _page(title: str, body: str, footer: str) -> str:
 
 
 def _header(title: str, subtitle: str, facts: Sequence[Fact], provenance: Provenance) -> str:
-    numbers = "".join(f"<div><dd>{fact.value:,}</dd><dt>{escape(fact.label)}</dt></div>" for fact in facts)
+    numbers = "".join(f"<div><dt>{escape(fact.label)}</dt><dd>{fact.value:,}</dd></div>" for fact in facts)
     tiles = f'<dl class="facts">{numbers}</dl>' if numbers else ""
     lead = f'<p class="lead">{escape(subtitle)}</p>' if subtitle else ""
     made = f'<p class="made">{escape(provenance.made_at)}</p>'
     return f"<header><h1>{escape(title)}</h1>{lead}{made}{tiles}</header>"
 
 
-def _picture_section(picture: Picture) -> str:
-    if picture.path is None:
-        raise ValueError(f"picture {picture.name} has no file")
-    data = base64.b64encode(picture.path.read_bytes()).decode("ascii")
+def _picture_section(picture: Picture, path: Path) -> str:
+    data = base64.b64encode(path.read_bytes()).decode("ascii")
     return (
         f'<section id="{escape(picture.name)}"><h2>{escape(picture.topic)}</h2><figure>'
         f'<img src="data:image/png;base64,{data}" alt="{escape(picture.title)}">'

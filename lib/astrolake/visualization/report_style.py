@@ -14,7 +14,8 @@ h2 { margin: 0 0 0.6rem; font-size: 1.3rem; letter-spacing: -0.01em; }
 .made { margin: 0.4rem 0 0; color: var(--muted); font-size: 0.92rem; }
 .facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.5rem, 1fr)); gap: 0.75rem;
   margin: 1.6rem 0 0; }
-.facts div { display: flex; flex-direction: column; padding: 0.8rem 1rem; background: var(--soft);
+.facts div { display: flex; flex-direction: column-reverse; justify-content: flex-end;
+  padding: 0.8rem 1rem; background: var(--soft);
   border-top: 3px solid var(--accent); border-radius: 0 0 6px 6px; }
 .facts dd { margin: 0; font-size: 1.65rem; font-weight: 650; line-height: 1.2;
   font-variant-numeric: tabular-nums; }

@@ -12,7 +12,8 @@ import pandas as pd
 from astrolake.errors import TableNotFound
 from astrolake.visualization.source import Query, check_identifier
 
-_STEPS = """SELECT job, status, rows_in AS "in", rows_out AS "out", rows_rejected AS rejected,
+_STEPS = """SELECT CASE status WHEN 'done' THEN job ELSE job || ' (' || status || ')' END AS job,
+       rows_in AS "in", rows_out AS "out", rows_rejected AS rejected,
        round(epoch(ended_at) - epoch(started_at), 1) AS seconds
 FROM runs
 ORDER BY started_at"""
@@ -68,7 +69,8 @@ def answer(query: Query, title: str, sql: str, caption: str = "") -> ReportTable
 def steps_table(query: Query) -> ReportTable:
     """Return the runs of a lake in their order: job, rows in, out and rejected, seconds; empty without runs.
 
-    The seconds are those of each run itself, without the start of Spark.
+    A run that is not done has its status behind the job. The seconds are those of the run itself,
+    without the start of Spark.
     """
     rows = _rows_or_none(query, _STEPS)
     return ReportTable(
