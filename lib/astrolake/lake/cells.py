@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from astrolake.lake.delta import Snapshot
 from astrolake.lake.reader import merge_ranges
-from astrolake.sky.healpix import KEY_ORDER, cell_center, cell_radius_deg, cell_range, cone_cells
+from astrolake.sky.healpix import KEY_ORDER, N_BASE, cell_center, cell_radius_deg, cell_range, cone_cells
 
 #: Rows a cell should hold at most, which bounds the memory of a task.
 CELL_ROWS = 250_000
@@ -22,6 +22,8 @@ CELL_ROWS = 250_000
 _FINER = 3
 #: Wide surroundings are found with coarser cells: degrees times 2**order, a few thousand cells at most.
 _FINEST_REACH = 2_000
+#: From here on all of the sky is read: cdshealpix 0.7 misses cells of cones wider than some 120 deg.
+_HALF_SKY_DEG = 90.0
 #: Several small cells make one task, for a task costs about 0.1 s whatever it does.
 _CELLS_PER_TASK = 16
 
@@ -58,6 +60,8 @@ class Cell:
         """Return ranges that hold every position within `margin_deg` of the cell (and some beyond)."""
         order = min(self.order + _FINER, KEY_ORDER)
         reach_deg = self.radius_deg + margin_deg
+        if reach_deg >= _HALF_SKY_DEG:
+            return np.array([(0, N_BASE << (2 * KEY_ORDER))], dtype=np.int64)
         while order > 0 and reach_deg * (1 << order) > _FINEST_REACH:
             order -= 1
         cells = cone_cells(*self.center, reach_deg, order)

@@ -44,9 +44,9 @@ def publish_hats(lake: Lake, table: str, retain_hours: float, now: datetime) -> 
     prune_empty(storage)
     snapshot = table_snapshot(lake, table)
     write_hats_metadata(lake.table_storage(table), table, snapshot, now)
-    if find_orphans(storage) or table_snapshot(lake, table).version != snapshot.version:
+    if find_orphans(storage) or vacuum_superseded(storage, 0, dry_run=True):
         retract_hats_metadata(lake.table_storage(table))
-        raise NotPublishable(f"table {table}: a run began to write to it meanwhile; publish when it ended")
+        raise NotPublishable(f"table {table}: another run wrote to it meanwhile; publish it again")
     return snapshot.version
 
 
