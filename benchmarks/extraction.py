@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import re
 import statistics
 import tempfile
 import threading
@@ -95,16 +96,32 @@ class WorkerMemory:
 
     def _watch(self) -> None:
         while not self._stop.wait(0.05):
-            for entry in Path("/proc").glob("[0-9]*"):
+            for process in descendants(os.getpid()):
                 try:
-                    command = (entry / "cmdline").read_bytes()
-                    if b"pyspark.daemon" not in command and b"pyspark.worker" not in command:
-                        continue
-                    status = (entry / "status").read_text()
+                    command = (process / "cmdline").read_bytes()
+                    status = (process / "status").read_text()
                 except (FileNotFoundError, ProcessLookupError):
                     continue
-                peak = next((line for line in status.splitlines() if line.startswith("VmHWM")), "VmHWM: 0 kB")
-                self.peak_mb[int(entry.name)] = float(peak.split()[1]) / 1024
+                peak = re.search(r"VmHWM:\s+(\d+)", status)
+                if b"-m\0astrolake.lake.worker_daemon" in command and peak is not None:
+                    self.peak_mb[int(process.name)] = int(peak.group(1)) / 1024
+
+
+def descendants(pid: int) -> list[Path]:
+    """Return the /proc directories of all processes below one."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        children.setdefault(int(fields[1]), []).append(int(entry.name))
+    found, waiting = [], [pid]
+    while waiting:
+        below = children.get(waiting.pop(), [])
+        waiting += below
+        found += [Path("/proc") / str(child) for child in below]
+    return found
 
 
 def main() -> None:
@@ -163,9 +180,7 @@ def measure(folder: Path, fields: int, repeats: int) -> None:
     pool.close()
     assert len(counts) == 1, f"the three found different sources: {counts}"
     base = times["loop"]
-    print(
-        f"{fields} fields of 2048 x 1489, {counts.pop()} sources, {cores} processes, {repeats} rounds in turn\n"
-    )
+    print(f"{fields} fields of 2048 x 1489, {counts.pop()} sources, {cores} processes, {repeats} rounds\n")
     print("| what | median s | s per field | ratio to the loop, median (min-max) |\n|---|---|---|---|")
     for name, values in times.items():
         ratios = [value / other for value, other in zip(values, base, strict=True)]

@@ -43,6 +43,10 @@ def spark(tmp_path_factory) -> Iterator[Any]:
         "spark.sql.shuffle.partitions": "2",
         "spark.local.dir": str(tmp_path_factory.mktemp("spark")),
         "spark.python.daemon.module": "astrolake.lake.worker_daemon",
+        # Tables of tests are small: planning and compiling cost more than running.
+        "spark.sql.codegen.wholeStage": "false",
+        "spark.sql.adaptive.enabled": "false",
+        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
     }
     pyspark.SparkContext(conf=pyspark.SparkConf().setAll(settings.items()))
     session = spark_session("astrolake tests")

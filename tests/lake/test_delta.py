@@ -128,19 +128,25 @@ def test_the_log_names_run_and_job(stars):
     assert (entry["astrolake.run_id"], entry["astrolake.job"]) == ("run-0", "test")
 
 
-def test_a_run_is_applied_once(stars):
+def test_a_commit_is_applied_once(stars):
     replacement = commit(stars, "run-1", [C], [A], base=0)
     assert apply_commit(replacement) == 1
     assert apply_commit(replacement) == 1
     assert _paths(stars) == ["b", "c"]
 
 
-def test_the_run_that_made_the_table_is_applied_once(stars):
+def test_the_commit_that_made_the_table_is_applied_once(stars):
     assert apply_commit(commit(stars, "run-0", [A, B])) == 0
     assert read_snapshot(stars).rows == 5
 
 
-def test_a_run_is_applied_once_even_after_others(stars):
+def test_another_commit_of_the_same_run_is_applied_too(stars):
+    apply_commit(commit(stars, "run-1", [C], [A], base=0))
+    apply_commit(commit(stars, "run-1", [cell_file("d", 1, 3)], [C], base=1))
+    assert _paths(stars) == ["b", "d"]
+
+
+def test_a_commit_is_applied_once_even_after_others(stars):
     first = commit(stars, "run-1", [C], [A], base=0)
     apply_commit(first)
     apply_commit(commit(stars, "run-2", [cell_file("d", 1, 3)], [C], base=1))

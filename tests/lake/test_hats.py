@@ -1,4 +1,5 @@
 from datetime import UTC, datetime
+from pathlib import Path
 
 import hats
 import lsdb
@@ -34,6 +35,10 @@ def published(lake) -> Lake:
 
 def _root(lake: Lake) -> str:
     return lake.table_storage("stars").path()
+
+
+def _text(lake: Lake, name: str) -> str:
+    return Path(_root(lake), name).read_text()
 
 
 def _ids(lake: Lake) -> list[int]:
@@ -91,15 +96,17 @@ def test_the_properties_say_what_hats_asks_for(published):
     assert (info.ra_column, info.dec_column, info.healpix_column, info.healpix_order) == (
         "ra", "dec", "_healpix_29", 29,
     )  # fmt: skip
-    text = (published.table_storage("stars").path("hats.properties"), published.table_storage("stars").path("properties"))
-    assert open(text[0]).read() == open(text[1]).read()
-    assert "hats_creation_date=2025-06-01T12:30UTC" in open(text[0]).read()
+    assert "hats_creation_date=2025-06-01T12:30UTC" in _text(published, "hats.properties")
+
+
+def test_older_readers_find_the_same_properties(published):
+    assert _text(published, "properties") == _text(published, "hats.properties")
 
 
 def test_the_partition_list_is_the_partitions(published):
     snapshot = table_snapshot(published, "stars")
-    lines = open(published.table_storage("stars").path("partition_info.csv")).read().split()
-    assert lines == ["Norder,Npix", *(f"{f.order},{f.npix}" for f in sorted(snapshot.files, key=lambda f: f.npix))]
+    expected = [f"{file.order},{file.npix}" for file in sorted(snapshot.files, key=lambda file: file.npix)]
+    assert _text(published, "partition_info.csv").split() == ["Norder,Npix", *expected]
 
 
 def test_the_merged_footer_covers_every_row(published):
@@ -145,4 +152,4 @@ def test_metadata_describe_the_version_they_were_given(lake):
     old = table_snapshot(lake, "stars")
     put_rows(lake, STARS, ROWS, "run-2")
     write_hats_metadata(lake.table_storage("stars"), "stars", old, NOW)
-    assert "hats_nrows=5\n" in open(lake.table_storage("stars").path("hats.properties")).read()
+    assert "hats_nrows=5\n" in _text(lake, "hats.properties")

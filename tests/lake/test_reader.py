@@ -36,11 +36,15 @@ def lake(tmp_path_factory) -> Lake:
 def index(lake) -> np.ndarray:
     """Row keys of the table `stars`: 90 000 rows in base cells 4 (three row groups) and 7; source_id is i."""
     rng = np.random.default_rng(1)
-    index = np.sort(np.concatenate([rng.integers(4 << 58, 5 << 58, 70_000), rng.integers(7 << 58, 8 << 58, 20_000)]))
-    names = {HEALPIX_COLUMN: index, "source_id": np.arange(N_ROWS), "ra": np.zeros(N_ROWS), "dec": np.zeros(N_ROWS)}
-    columns = [pa.array(values) for values in names.values()]
-    part = pa.array((index >> 58).astype(np.int32))
-    rows = pa.table([*columns, pa.array(["r"] * N_ROWS), part], names=[*names, "run_id", "_part"])
+    cells = rng.integers(4 << 58, 5 << 58, 70_000), rng.integers(7 << 58, 8 << 58, 20_000)
+    index = np.sort(np.concatenate(cells))
+    columns = {
+        HEALPIX_COLUMN: index,
+        "source_id": np.arange(N_ROWS),
+        "ra": index * 1e-17,
+        "dec": index * 1e-18,
+    }
+    rows = pa.table(columns | {"run_id": ["r"] * N_ROWS, "_part": (index >> 58).astype(np.int32)})
     storage = lake.delta_storage("stars", positional=True)
     spec = SinkSpec(storage, arrow_schema(STARS), "run-1")
     parts = {4: (0, 0, 4), 7: (0, 0, 7)}
@@ -134,7 +138,8 @@ def test_files_of_other_cells_are_not_opened(lake, tmp_path):
     assert _ids(reader.read(np.array([[mine, mine + 1]]))) == [1]
 
 
-spans = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 12)).map(lambda p: (p[0], p[0] + p[1])), max_size=12)
+span = st.tuples(st.integers(0, 60), st.integers(1, 12)).map(lambda drawn: (drawn[0], sum(drawn)))
+spans = st.lists(span, max_size=12)
 
 
 def _covered(ranges: np.ndarray) -> set[int]:

@@ -10,7 +10,7 @@ from astrolake.errors import CommitConflict
 from astrolake.lake import runs
 from astrolake.lake.delta import load_table, read_snapshot
 from astrolake.lake.lake import Lake
-from astrolake.lake.runs import RunRecord
+from astrolake.lake.runs import RunRecord, read_runs
 from astrolake.schema import RUNS
 
 START = datetime(2025, 6, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -26,8 +26,7 @@ def _record(run_id: str = "run-1", **values: object) -> RunRecord:
 
 
 def _rows(lake: Lake) -> list[dict]:
-    handle = load_table(lake.delta_storage("runs"))
-    return sorted(handle.to_pyarrow_table().to_pylist(), key=lambda row: row["run_id"])
+    return sorted(read_runs(lake, RUNS.column_names).to_pylist(), key=lambda row: row["run_id"])
 
 
 def test_a_run_is_recorded_with_all_that_is_known(lake):
@@ -38,6 +37,10 @@ def test_a_run_is_recorded_with_all_that_is_known(lake):
     assert (row["rows_in"], row["rows_out"], row["rows_rejected"]) == (5, 4, 1)
     assert json.loads(row["arguments"]) == {"lake": "/x", "tables": ["a", "b"]}
     assert (json.loads(row["inputs"]), json.loads(row["outputs"])) == ({"gaia": 3}, {"objects": 4})
+
+
+def test_a_lake_without_runs_has_the_columns(lake):
+    assert read_runs(lake, ["run_id", "status"]).to_pydict() == {"run_id": [], "status": []}
 
 
 def test_the_end_of_a_run_takes_the_place_of_its_start(lake):
@@ -70,7 +73,8 @@ def test_the_table_is_one_that_every_engine_reads(lake):
     handle = load_table(lake.delta_storage("runs"))
     protocol = handle.protocol()
     assert (protocol.min_reader_version, protocol.min_writer_version) == (1, 2)
-    assert read_snapshot(lake.delta_storage("runs")).schema.field("ended_at").type == pa.timestamp("us", tz="UTC")
+    ended_at = read_snapshot(lake.delta_storage("runs")).schema.field("ended_at")
+    assert ended_at.type == pa.timestamp("us", tz="UTC")
 
 
 def test_runs_that_start_and_end_at_the_same_time_are_all_recorded(lake):

@@ -98,7 +98,7 @@ def test_deleted_orphans_leave_no_empty_partition(storage):
 @pytest.mark.parametrize(
     ("name", "run_id"),
     [
-        ("part-20250601T000000-build_objects-abc123-0123456789ab.parquet", "20250601T000000-build_objects-abc123"),
+        ("part-20250601T000000-build_objects-abc1-012345.parquet", "20250601T000000-build_objects-abc1"),
         ("a/b/part-r-1-0.parquet", "r-1"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import time
 from collections.abc import Sequence
@@ -158,11 +159,18 @@ class Commit:
         """Partition columns of the schema."""
         return [name for name in PARTITION_COLUMNS if name in self.schema.names]
 
+    @property
+    def transaction(self) -> Transaction:
+        """The application transaction: the run, with a hash of the files to know this very commit again."""
+        paths = "\n".join(file.path for file in (*self.adds, *self.removes))
+        number = int.from_bytes(hashlib.sha256(paths.encode()).digest()[:8], "big") >> 1
+        return Transaction(self.run_id, number)
+
 
 def apply_commit(commit: Commit) -> int:
     """Commit and return the new version of the table.
 
-    A run that has already committed is not applied twice.
+    A commit that was already applied is not applied twice.
 
     Raises
     ------
@@ -172,7 +180,7 @@ def apply_commit(commit: Commit) -> int:
     """
     for attempt in range(_ATTEMPTS):
         handle = load_table(commit.storage)
-        if handle is not None and handle.transaction_version(commit.run_id) is not None:
+        if handle is not None and handle.transaction_version(commit.run_id) == commit.transaction.version:
             return int(handle.version())
         try:
             return _create(commit) if handle is None else _write(commit, handle)
@@ -281,7 +289,7 @@ def _properties(commit: Commit) -> CommitProperties:
         custom_metadata={"astrolake.job": commit.job, "astrolake.run_id": commit.run_id},
         # delta-rs does not compare partitions when it retries; `apply_commit` does.
         max_commit_retries=0,
-        app_transactions=[Transaction(commit.run_id, 1)],
+        app_transactions=[commit.transaction],
     )
 
 

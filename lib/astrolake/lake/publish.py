@@ -5,13 +5,12 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from astrolake.errors import AstrolakeError
-from astrolake.lake.delta import load_table
 from astrolake.lake.glue import register_table
 from astrolake.lake.hats import retract_hats_metadata, write_hats_metadata
 from astrolake.lake.lake import Lake
 from astrolake.lake.reader import table_snapshot
+from astrolake.lake.runs import read_runs
 from astrolake.lake.vacuum import delete_orphans, find_orphans, prune_empty, vacuum_superseded
-from astrolake.schema import RUNS
 
 #: A run that has not ended after this long was killed.
 RUN_LIMIT_HOURS = 24.0
@@ -67,13 +66,9 @@ def _clear_orphans(lake: Lake, table: str, now: datetime) -> None:
 
 def live_runs(lake: Lake, now: datetime) -> set[str]:
     """Return the runs that have not ended and started less than `RUN_LIMIT_HOURS` ago."""
-    handle = load_table(lake.delta_storage(RUNS.name, positional=False))
-    if handle is None:
-        return set()
-    open_runs = [("status", "=", "running")]
-    rows = handle.to_pyarrow_table(columns=["run_id", "started_at"], filters=open_runs).to_pylist()
     since = now - timedelta(hours=RUN_LIMIT_HOURS)
-    return {row["run_id"] for row in rows if row["started_at"] > since}
+    rows = read_runs(lake, ["run_id", "status", "started_at"]).to_pylist()
+    return {row["run_id"] for row in rows if row["status"] == "running" and row["started_at"] > since}
 
 
 def publish_tables(

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from deltalake import write_deltalake
 from deltalake.exceptions import CommitFailedError
 
 from astrolake.errors import CommitConflict
-from astrolake.lake.delta import load_table
+from astrolake.lake.delta import load_table, read_snapshot
 from astrolake.lake.lake import Lake
 from astrolake.schema import RUNS
 from astrolake.schema.arrow import delta_schema
@@ -59,6 +61,18 @@ class RunRecord:
             else:
                 return
         raise CommitConflict(f"could not record run {self.run_id}: table runs was busy; run the job again")
+
+
+def read_runs(lake: Lake, columns: Sequence[str]) -> pa.Table:
+    """Return some columns of the table of runs, no rows when no job has run yet."""
+    storage = lake.delta_storage(RUNS.name, positional=False)
+    snapshot = read_snapshot(storage)
+    tables = [pa.schema([delta_schema(RUNS).field(name) for name in columns]).empty_table()]
+    for file in snapshot.files if snapshot else ():
+        # Through delta-rs's own reader, threads of Arrow may outlive the interpreter and abort it.
+        with storage.fs.open(storage.path(file.path), "rb") as stream:
+            tables.append(pq.ParquetFile(stream).read(columns=list(columns)))
+    return pa.concat_tables(tables, promote_options="permissive").select(list(columns))
 
 
 def _put(lake: Lake, rows: pa.Table, run_id: str) -> None:

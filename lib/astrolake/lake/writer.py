@@ -199,6 +199,8 @@ class TableWriter:
             layout = Leaves(order, npix)
             for batch in batches:
                 part = layout.find(batch.column(HEALPIX_COLUMN).to_numpy())
+                if (part < 0).any():
+                    raise RowsDoNotReconcile("rows lie where none were counted: the input changed meanwhile")
                 yield pa.RecordBatch.from_arrays(
                     [*batch.columns, pa.array(part, pa.int32())], names=[*batch.schema.names, _PART]
                 )

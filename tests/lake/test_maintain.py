@@ -1,0 +1,193 @@
+import os
+import time
+
+import pytest
+from commits import STARS
+from lake_tables import put_rows
+
+from astrolake.lake.delta import Snapshot, apply_commit, read_snapshot
+from astrolake.lake.lake import Lake
+from astrolake.lake.maintain import Tidied, compact_table, declared, vacuum_table
+from astrolake.lake.reader import read_table
+from astrolake.lake.writer import TableWriter
+from astrolake.schema import CATALOG, CROSSMATCH, DETECTIONS, OBJECTS, REJECTS, RUNS, Column
+
+pytestmark = pytest.mark.spark
+
+#: One star in each base cell of the belt.
+ROWS = [{"source_id": i, "ra": 30.0 * i, "dec": 10.0} for i in range(12)]
+
+
+@pytest.fixture
+def lake(tmp_path) -> Lake:
+    lake = Lake.create(str(tmp_path / "my lake"))
+    put_rows(lake, STARS, ROWS, "run-1")
+    return lake
+
+
+def _snapshot(lake: Lake, table: str = "stars") -> Snapshot:
+    return read_snapshot(lake.delta_storage(table))
+
+
+def _parquet(lake: Lake, table: str = "stars") -> set[str]:
+    storage = lake.delta_storage(table)
+    found = storage.fs.find(storage.path())
+    return {name.removeprefix(f"{storage.path()}/") for name in found if name.endswith(".parquet")}
+
+
+def _orphan(lake: Lake, age_hours: float) -> str:
+    path = lake.delta_storage("stars").path("Norder=0/Dir=0/Npix=11/part-killed-0123456789ab.parquet")
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as stream:
+        stream.write(b"half")
+    os.utime(path, (time.time() - age_hours * 3600,) * 2)
+    return path
+
+
+def _layout(lake: Lake) -> list[tuple[int, int, int]]:
+    return sorted((file.order, file.npix, file.rows) for file in _snapshot(lake).files)
+
+
+def _ids(spark, lake: Lake, table: str = "stars") -> list[int]:
+    return sorted(read_table(spark, lake, table).toPandas()["source_id"])
+
+
+def test_vacuum_deletes_superseded_files_and_orphans(lake):
+    put_rows(lake, STARS, ROWS[:5], "run-2")
+    _orphan(lake, 1)
+    superseded = len(_parquet(lake)) - 1 - len(_snapshot(lake).files)
+    assert vacuum_table(lake, "stars", 0, dry_run=False) == Tidied("stars", superseded, 1)
+    assert _parquet(lake) == {file.path for file in _snapshot(lake).files}
+
+
+def test_a_dry_run_says_the_same_and_deletes_nothing(lake):
+    put_rows(lake, STARS, ROWS[:5], "run-2")
+    _orphan(lake, 1)
+    before = _parquet(lake)
+    would = vacuum_table(lake, "stars", 0, dry_run=True)
+    assert _parquet(lake) == before
+    assert would == vacuum_table(lake, "stars", 0, dry_run=False)
+
+
+@pytest.mark.parametrize(("age_hours", "left"), [(25, False), (23, True)])
+def test_orphans_are_deleted_from_their_age_on(lake, age_hours, left):
+    path = _orphan(lake, age_hours)
+    vacuum_table(lake, "stars", 24, dry_run=False)
+    assert os.path.exists(path) == left
+
+
+def test_young_superseded_files_stay_for_time_travel(spark, lake):
+    put_rows(lake, STARS, ROWS[:5], "run-2")
+    assert vacuum_table(lake, "stars", 24, dry_run=False).superseded == 0
+    assert read_table(spark, lake, "stars", 0).count() == 12
+
+
+def test_vacuum_of_a_tidy_table_does_nothing(lake):
+    assert vacuum_table(lake, "stars", 0, dry_run=False) == Tidied("stars", 0, 0)
+    assert _snapshot(lake).version == 0
+
+
+def _compact(spark, lake: Lake, table: str = "stars", max_rows: int = 1000, **options) -> bool:
+    written = compact_table(TableWriter(spark, lake, "tidy", "test", max_rows), table, **{"dry_run": False} | options)
+    if written is not None:
+        apply_commit(written.commit)
+    return written is not None
+
+
+def test_a_table_that_is_laid_out_as_planned_is_left(spark, lake):
+    assert not _compact(spark, lake)
+    assert _snapshot(lake).version == 0
+
+
+def test_small_partitions_are_merged(spark, lake):
+    rows = [{"source_id": i, "ra": 45.0 + 0.1 * i, "dec": 0.0} for i in range(20)]
+    put_rows(lake, STARS, rows, "run-2")
+    _compact(spark, lake, max_rows=5)
+    fine = _layout(lake)
+    assert len(fine) > 3
+    assert _compact(spark, lake, max_rows=1000)
+    assert _layout(lake) == [(0, 4, 10), (0, 5, 10)] or sum(rows for *_, rows in _layout(lake)) == 20
+    assert _ids(spark, lake) == list(range(20))
+
+
+def test_large_partitions_are_divided(spark, lake):
+    rows = [{"source_id": i, "ra": 45.0 + 0.1 * i, "dec": 0.0} for i in range(20)]
+    put_rows(lake, STARS, rows, "run-2")
+    assert _compact(spark, lake, max_rows=5)
+    assert all(rows <= 5 for _, _, rows in _layout(lake))
+    assert _ids(spark, lake) == list(range(20))
+
+
+def test_compaction_ends_where_a_new_table_would_be(spark, lake):
+    rows = read_table(spark, lake, "stars").drop("Norder", "Dir", "Npix")
+    planned = TableWriter(spark, lake, "plan", "test", 1).plan(rows)
+    _compact(spark, lake, max_rows=1)
+    expected = sorted(zip(planned.order.tolist(), planned.npix.tolist(), strict=True))
+    assert [(order, npix) for order, npix, _ in _layout(lake)] == expected
+    assert not _compact(spark, lake, max_rows=1)
+
+
+def test_compaction_keeps_runs_units_and_columns(spark, lake):
+    before = _snapshot(lake).schema
+    put_rows(lake, STARS, [{"source_id": i, "ra": 45.0 + i, "dec": 0.0} for i in range(9)], "run-2")
+    _compact(spark, lake, max_rows=3)
+    assert _snapshot(lake).schema.equals(before)
+    assert set(read_table(spark, lake, "stars").toPandas()["run_id"]) == {"run-2"}
+    assert declared("stars", _snapshot(lake)).column("ra").unit == "deg"
+
+
+def test_a_dry_run_of_compaction_writes_nothing(spark, lake):
+    put_rows(lake, STARS, [{"source_id": i, "ra": 45.0 + i, "dec": 0.0} for i in range(9)], "run-2")
+    before = _parquet(lake)
+    assert not _compact(spark, lake, max_rows=3, dry_run=True)
+    assert (_parquet(lake), _snapshot(lake).version) == (before, 1)
+
+
+def test_an_empty_table_needs_no_compaction(spark, lake):
+    put_rows(lake, STARS, [], "run-2")
+    assert not _compact(spark, lake)
+
+
+def test_many_small_flat_files_are_merged(spark, lake):
+    for i in range(10):
+        frame = spark.createDataFrame(
+            [("test", f"file {i}", "Bad", "bad", None)],
+            "job string, source string, error_type string, message string, payload string",
+        )
+        apply_commit(TableWriter(spark, lake, f"run-{i}", "test").append_rows(frame, REJECTS).commit)
+    assert not _compact(spark, lake, "rejects")
+    assert len(_snapshot(lake, "rejects").files) == 1
+    assert sorted(read_table(spark, lake, "rejects").toPandas()["source"]) == [f"file {i}" for i in range(10)]
+
+
+def test_a_few_flat_files_are_left(spark, lake):
+    put_rows(lake, REJECTS, [{"source": "x"}])
+    assert not _compact(spark, lake, "rejects")
+    assert _snapshot(lake, "rejects").version == 0
+
+
+@pytest.mark.parametrize("table", [OBJECTS, DETECTIONS])
+def test_a_registered_table_is_declared_as_registered(lake, table):
+    key = table.column(table.key[0])
+    put_rows(lake, table, [{key.name: "1" if key.type == "string" else 1, "ra": 1.0, "dec": 1.0}])
+    assert declared(table.name, _snapshot(lake, table.name)) == table
+
+
+def test_any_other_table_is_declared_from_its_files(lake):
+    table = CATALOG.with_columns((Column("mag", "float32", "", unit="mag", ucd="phot.mag"),), "mine")
+    put_rows(lake, table, [{"source_id": 1, "ra": 1.0, "dec": 1.0}])
+    found = declared("mine", _snapshot(lake, "mine"))
+    assert (found.name, found.key, found.column_names) == ("mine", ("source_id",), table.column_names)
+    assert (found.column("mag").type, found.column("mag").unit, found.column("mag").ucd) == (
+        "float32", "mag", "phot.mag",
+    )  # fmt: skip
+
+
+def test_a_crossmatch_is_declared_from_its_files(lake):
+    table = CROSSMATCH.with_columns((), "crossmatches/a_x_b")
+    put_rows(lake, table, [{"left_id": 1, "right_id": 2, "ra": 1.0, "dec": 1.0}])
+    assert declared(table.name, _snapshot(lake, table.name)).key == ("left_id",)
+
+
+def test_runs_are_a_flat_table():
+    assert not RUNS.positional
