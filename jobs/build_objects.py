@@ -43,5 +43,5 @@ def run(args: BuildObjectsArgs, context: JobContext) -> Outcome:
 
 JOB = Job("build_objects", BuildObjectsArgs, run, __doc__ or "")
 
-if __name__ == "__main__":
-    sys.exit(main(JOB))
+if __name__ == "__main__" and (code := main(JOB)):
+    sys.exit(code)

@@ -46,5 +46,5 @@ def run(args: CrossmatchCatalogsArgs, context: JobContext) -> Outcome:
 
 JOB = Job("crossmatch_catalogs", CrossmatchCatalogsArgs, run, __doc__ or "")
 
-if __name__ == "__main__":
-    sys.exit(main(JOB))
+if __name__ == "__main__" and (code := main(JOB)):
+    sys.exit(code)

@@ -59,5 +59,5 @@ def run(args: ExtractSourcesArgs, context: JobContext) -> Outcome:
 
 JOB = Job("extract_sources", ExtractSourcesArgs, run, __doc__ or "")
 
-if __name__ == "__main__":
-    sys.exit(main(JOB))
+if __name__ == "__main__" and (code := main(JOB)):
+    sys.exit(code)

@@ -52,5 +52,5 @@ def run(args: IngestCatalogArgs, context: JobContext) -> Outcome:
 
 JOB = Job("ingest_catalog", IngestCatalogArgs, run, __doc__ or "", creates_lake=True)
 
-if __name__ == "__main__":
-    sys.exit(main(JOB))
+if __name__ == "__main__" and (code := main(JOB)):
+    sys.exit(code)

@@ -38,5 +38,5 @@ def run(args: IngestImagesArgs, context: JobContext) -> Outcome:
 
 JOB = Job("ingest_images", IngestImagesArgs, run, __doc__ or "", creates_lake=True)
 
-if __name__ == "__main__":
-    sys.exit(main(JOB))
+if __name__ == "__main__" and (code := main(JOB)):
+    sys.exit(code)

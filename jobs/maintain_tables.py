@@ -38,5 +38,5 @@ def run(args: MaintainTablesArgs, context: JobContext) -> Outcome:
 
 JOB = Job("maintain_tables", MaintainTablesArgs, run, __doc__ or "")
 
-if __name__ == "__main__":
-    sys.exit(main(JOB))
+if __name__ == "__main__" and (code := main(JOB)):
+    sys.exit(code)

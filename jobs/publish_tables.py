@@ -50,5 +50,5 @@ def run(args: PublishTablesArgs, context: JobContext) -> Outcome:
 
 JOB = Job("publish_tables", PublishTablesArgs, run, __doc__ or "")
 
-if __name__ == "__main__":
-    sys.exit(main(JOB))
+if __name__ == "__main__" and (code := main(JOB)):
+    sys.exit(code)

@@ -86,7 +86,11 @@ def test_a_local_lake_needs_no_s3_settings():
 
 
 def test_a_lake_on_an_s3_endpoint_is_reached_by_spark_too():
-    options = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9000", "AWS_REGION": "eu-west-1", "AWS_ALLOW_HTTP": "true"}
+    options = {
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:9000",
+        "AWS_REGION": "eu-west-1",
+        "AWS_ALLOW_HTTP": "true",
+    }
     assert session._s3_settings(Storage.at("s3://sky/lake", options)) == {
         "spark.hadoop.fs.s3a.endpoint": "http://127.0.0.1:9000",
         "spark.hadoop.fs.s3a.endpoint.region": "eu-west-1",

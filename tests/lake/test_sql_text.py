@@ -19,7 +19,7 @@ def test_numbers_stand_to_the_right_and_text_to_the_left():
 
 def test_null_is_a_dash():
     table = pa.table({"x": pa.array([None, 1.5]), "s": pa.array([None, "a"])})
-    assert [line.split() for line in format_table(table).splitlines()[2:4]] == [["-", "-"], ["1.50000", "a"]]
+    assert [line.split() for line in format_table(table).splitlines()[2:4]] == [["-", "-"], ["1.5", "a"]]
 
 
 def _cells(name: str, values: list) -> list[str]:

@@ -22,6 +22,8 @@ _GLUE = re.compile(
     r"|extra-py-files|job-bookmark-.+|job-language|packages|python-version|scriptLocation"
     r"|spark-event-logs-path|use-postgres-driver|user-jars-first|write-shuffle-.+)$"
 )
+#: Its value, an option of pip, looks like a flag.
+_TAKES_A_FLAG = "--python-modules-installer-option"
 
 
 def flag(default: Any = dataclasses.MISSING, *, help: str, choices: Sequence[str] = ()) -> Any:
@@ -91,8 +93,10 @@ def drop_glue_flags(argv: Sequence[str]) -> list[str]:
     """Return the arguments without the flags Glue reserves, and without their values."""
     rest: list[str] = []
     skip_value = False
+    before = ""
     for token in argv:
-        if token.startswith("--"):
+        is_flag, before = token.startswith("--") and before != _TAKES_A_FLAG, token
+        if is_flag:
             skip_value = bool(_GLUE.match(token.partition("=")[0]))
             if not skip_value:
                 rest.append(token)

@@ -166,13 +166,20 @@ def _finish(lake: Lake | None, record: RunRecord) -> None:
 
 
 def _first_cause(error: BaseException) -> str:
-    """Return the last line that names an error for Spark errors, else the message."""
+    """Return one line: of Spark's errors the innermost cause, else type and message."""
     text = str(error).strip()
-    if isinstance(error, PySparkException | Py4JError):
-        lines = [line.strip() for line in text.splitlines() if "Error" in line or "Exception" in line]
-        lines = [line for line in lines if not line.startswith(("at ", "Traceback", "File "))]
-        return lines[-1] if lines else text.splitlines()[0]
-    return text if isinstance(error, AstrolakeError) else f"{type(error).__name__}: {text}"
+    if isinstance(error, AstrolakeError):
+        return text
+    if not isinstance(error, PySparkException | Py4JError):
+        return f"{type(error).__name__}: {text}"
+    _, python, trace = text.rpartition("Traceback (most recent call last):\n")
+    lines = [line for line in trace.splitlines() if line.strip() and not line.startswith((" ", "\t"))]
+    if python and lines:
+        return lines[0]
+    # A Java stack trace starts with ": " and ends with the innermost cause.
+    marks = (": ", "Caused by: ")
+    causes = [line.removeprefix(mark) for mark in marks for line in lines if line.startswith(mark)]
+    return causes[-1] if causes else f"{type(error).__name__}: {lines[0] if lines else text}"
 
 
 def _configure_logging() -> None:

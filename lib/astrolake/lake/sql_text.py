@@ -78,7 +78,9 @@ def _decimals(name: str, finite: np.ndarray) -> int:
         return _POSITION_DECIMALS
     if not finite.size:
         return 1
-    return int(np.clip(_DIGITS - 1 - math.floor(math.log10(finite.max())), 1, _DIGITS))
+    most = int(np.clip(_DIGITS - 1 - math.floor(math.log10(finite.max())), 1, _DIGITS))
+    # A column that was rounded shows no more decimals than it was rounded to.
+    return next((d for d in range(1, most) if np.array_equal(np.round(finite, d), finite)), most)
 
 
 def _cell(value: Any) -> str:
