@@ -6,7 +6,6 @@ import sys
 from dataclasses import dataclass
 
 from pyspark.sql import functions as F
-from pyspark.storagelevel import StorageLevel
 
 from astrolake.errors import BadArguments
 from astrolake.job import Job, JobArgs, JobContext, Outcome, flag, main
@@ -35,7 +34,7 @@ def run(args: BuildObjectsArgs, context: JobContext) -> Outcome:
     detections = context.snapshot("detections")
     bands = bands_of(context.spark, detections)
     found = objects_frame(context.spark, detections, bands, args.match_radius_arcsec)
-    found = found.persist(StorageLevel.MEMORY_AND_DISK)
+    found = context.persist(found)
     merged = found.agg(F.sum("n_det")).first()
     written = context.writer.replace_rows(found, objects_table(bands))
     return Outcome(detections.rows, int(merged[0] or 0) if merged else 0, 0, [written])

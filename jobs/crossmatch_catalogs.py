@@ -6,8 +6,6 @@ import sys
 from dataclasses import dataclass
 from typing import cast
 
-from pyspark.storagelevel import StorageLevel
-
 from astrolake.crossmatch.spark import MatchOptions, crossmatch_table, id_column, match_frame, split_counts
 from astrolake.errors import BadArguments
 from astrolake.job import Job, JobArgs, JobContext, Outcome, flag, main
@@ -37,7 +35,7 @@ def run(args: CrossmatchCatalogsArgs, context: JobContext) -> Outcome:
     """Match cell by cell and replace the pair's table; units are left rows."""
     sides = [(name, context.snapshot(name)) for name in (args.left, args.right)]
     options = MatchOptions(args.radius_arcsec, cast(Mode, args.mode), args.n, args.epoch or None)
-    found = match_frame(context.spark, sides, options).persist(StorageLevel.MEMORY_AND_DISK)
+    found = context.persist(match_frame(context.spark, sides, options))
     matches, left_rows = split_counts(found)
     table = crossmatch_table(args.left, args.right, *(id_column(*side) for side in sides))
     written = context.writer.replace_rows(matches, table)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-from pyspark.storagelevel import StorageLevel
-
 from astrolake.errors import RowsDoNotReconcile
 from astrolake.job import Job, JobArgs, JobContext, Outcome, flag, main
 from astrolake.lake.writer import Replace
@@ -44,9 +42,9 @@ def run(args: ExtractSourcesArgs, context: JobContext) -> Outcome:
     count = chosen.count()
     options = stage.SourceOptions(args.extraction, args.aperture_radii_arcsec, args.storage_options)
     found = stage.source_frame(stage.with_overlaps(images, chosen), count, options)
-    found = found.persist(StorageLevel.MEMORY_AND_DISK)
+    found = context.persist(found)
     done, rejected, sources = stage.count_kinds(found)
-    what = Replace("image_id", chosen.select("image_id"))
+    what = Replace("image_id", stage.settled_images(found))
     on_sky = found.where(f"{stage.KIND} = '{stage.DETECTION}'")
     written = [context.writer.replace_rows(on_sky, DETECTIONS, what)]
     if written[0].rows_new != sources:

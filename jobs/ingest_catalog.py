@@ -5,10 +5,8 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-from pyspark.storagelevel import StorageLevel
-
 from astrolake.data_access.catalog_files import FORMATS, ReadOptions, list_inputs
-from astrolake.data_access.spark import catalog_frame, plan_catalog, split_rejects
+from astrolake.data_access.spark import catalog_frame, plan_catalog, reject_duplicates, split_rejects
 from astrolake.job import Job, JobArgs, JobContext, Outcome, flag, main
 
 
@@ -43,8 +41,8 @@ def run(args: IngestCatalogArgs, context: JobContext) -> Outcome:
     plan, readable, lost = plan_catalog(
         context.spark, files, args.reading, args.table, args.id_column or None
     )
-    found = catalog_frame(context.spark, plan, readable, lost).persist(StorageLevel.MEMORY_AND_DISK)
-    rows, rejects = split_rejects(found)
+    found = context.persist(catalog_frame(context.spark, plan, readable, lost))
+    rows, rejects = split_rejects(context.persist(reject_duplicates(found)))
     total, rejected = found.count(), rejects.count()
     written = context.writer.replace_rows(rows, plan.table)
     return Outcome(total, written.rows_new, rejected, [written], rejects)

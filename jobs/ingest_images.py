@@ -6,12 +6,11 @@ import sys
 from dataclasses import dataclass
 
 from pyspark.sql import functions as F
-from pyspark.storagelevel import StorageLevel
 
 from astrolake.job import Job, JobArgs, JobContext, Outcome, flag, main
 from astrolake.lake.listing import list_files
 from astrolake.lake.writer import Replace
-from astrolake.photometry.spark import IMAGE, KIND, rejects_of, scan_frame
+from astrolake.photometry.spark import IMAGE, KIND, rejects_of, scan_frame, settled_files
 from astrolake.schema import IMAGES
 
 
@@ -27,12 +26,11 @@ def run(args: IngestImagesArgs, context: JobContext) -> Outcome:
     """Scan the files on the executors and replace what the lake knew of them; units are files."""
     uris = list_files(args.images, args.storage_options)
     found = scan_frame(context.spark, uris, args.survey, args.storage_options)
-    found = found.persist(StorageLevel.MEMORY_AND_DISK)
+    found = context.persist(found)
     images = found.where(F.col(KIND) == IMAGE)
     good = images.select("file_uri").distinct().count()
     bad = found.select("file_uri").distinct().count() - good
-    files = context.spark.createDataFrame([(uri,) for uri in uris], "uri string")
-    written = context.writer.replace_rows(images, IMAGES, Replace("uri", files))
+    written = context.writer.replace_rows(images, IMAGES, Replace("uri", settled_files(found)))
     return Outcome(len(uris), good, bad, [written], rejects_of(found))
 
 

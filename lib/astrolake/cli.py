@@ -9,10 +9,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from deltalake.exceptions import DeltaError
+
 from astrolake import __version__
 from astrolake.errors import AstrolakeError, BadArguments
 from astrolake.job import Job
 from astrolake.job import main as run_main
+from astrolake.job.args import s3_options
 from astrolake.lake.lake import Lake
 
 
@@ -28,10 +31,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BadArguments as error:
         print(f"astrolake: {error}", file=sys.stderr)
         return 2
-    except AstrolakeError as error:
-        print(f"astrolake: {error}", file=sys.stderr)
-        return 1
     except BrokenPipeError:
+        return 1
+    except (AstrolakeError, DeltaError, OSError) as error:
+        print(f"astrolake: {error}", file=sys.stderr)
         return 1
 
 
@@ -76,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
 def _with_lake(parser: argparse.ArgumentParser, command: object) -> argparse.ArgumentParser:
     parser.add_argument("--lake", required=True, help="root of the lake: a directory or s3://...")
     parser.add_argument("--s3-endpoint-url", default="", help="endpoint of an S3-compatible store")
+    parser.add_argument("--s3-region", default="", help="region of the lake's bucket")
     parser.set_defaults(command=command)
     return parser
 
@@ -123,8 +127,7 @@ def _demo(args: argparse.Namespace) -> int:
 
 
 def _lake(args: argparse.Namespace) -> Lake:
-    options = {"AWS_ENDPOINT_URL": args.s3_endpoint_url} if args.s3_endpoint_url else {}
-    return Lake.open(args.lake, options)
+    return Lake.open(args.lake, s3_options(args.s3_endpoint_url, args.s3_region))
 
 
 if __name__ == "__main__":

@@ -50,7 +50,8 @@ def _sorted_parts(rows: pd.DataFrame, spec: SinkSpec, max_rows: int) -> tuple:
     index = healpix29(rows["ra"].to_numpy(), rows["dec"].to_numpy())
     cells, counts = np.unique(index >> (2 * (29 - COUNT_ORDER)), return_counts=True)
     leaves = plan_leaves(cells, counts, nothing, max_rows)
-    rows = rows.assign(**{HEALPIX_COLUMN: index, "run_id": "run-1", "_part": leaves.find(index).astype(np.int32)})
+    tags = {HEALPIX_COLUMN: index, "run_id": "run-1", "_part": leaves.find(index).astype(np.int32)}
+    rows = rows.assign(**tags)
     batches = pa.Table.from_pandas(rows.sort_values(HEALPIX_COLUMN), preserve_index=False).to_batches()
     parts = zip(leaves.order.tolist(), leaves.npix.tolist(), strict=True)
     return iter(batches), spec, {i: (order, 0, npix) for i, (order, npix) in enumerate(parts)}, "_part"

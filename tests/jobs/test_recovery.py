@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -26,20 +25,30 @@ pytestmark = pytest.mark.spark
 #: Runs extract_sources in a process that kills itself with SIGKILL at a named moment.
 _DRIVER = textwrap.dedent(
     """
-    import os, signal, sys
+    import os, signal, sys, threading
     import astrolake.job.runner as runner
     from astrolake.jobs import extract_sources
 
     moment, lake = sys.argv[1:]
+    from astrolake.photometry import spark as stage
+
     commit = runner.apply_commit
 
     def die(*_):
         os.kill(os.getpid(), signal.SIGKILL)
 
+    count = stage.count_kinds
+
+    def while_extracting(found):
+        threading.Timer(1.0, die).start()  # workers are reading images by then
+        return count(found)
+
     def after_commit(pending):
         commit(pending)
         die()
 
+    if moment == "while extracting":
+        stage.count_kinds = while_extracting
     if moment == "before commit":
         runner.apply_commit = die
     if moment == "after commit":
@@ -84,9 +93,6 @@ def detection_files(lake: Path) -> list[Path]:
 @pytest.mark.parametrize("moment", ["while extracting", "before commit", "after commit"])
 def test_killed_and_rerun_gives_the_same_table(lake_copy, moment):
     process = drive(moment, lake_copy)
-    if moment == "while extracting":
-        time.sleep(5)
-        os.killpg(process.pid, signal.SIGKILL)
     assert process.wait(timeout=240) == -signal.SIGKILL
     os.system(f"pkill -9 -g {process.pid}")
 

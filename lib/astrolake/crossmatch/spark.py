@@ -82,7 +82,8 @@ def match_frame(
                         yield from _batches(match_rows(ours, theirs, matches, shared.value), schema)
                 yield from _batches({_CELL_ROWS: pa.array([count], pa.int64())}, schema)
 
-    return cell_frame(spark, plan_cells(left_snapshot)).mapInArrow(work, spark_fields(schema))
+    cells = plan_cells(left_snapshot, beside=right_snapshot)
+    return cell_frame(spark, cells).mapInArrow(work, spark_fields(schema))
 
 
 def split_counts(found: DataFrame) -> tuple[DataFrame, int]:
@@ -133,5 +134,5 @@ def _farthest_motion_deg(spark: SparkSession, snapshot: Snapshot, epoch: float |
     """Return the largest proper motion of a table times the years to the epoch."""
     years = F.abs(F.lit(epoch) - F.col("ref_epoch"))
     motion = F.hypot("pmra", "pmdec") * years
-    row = frame_of(spark, snapshot).agg(F.max(F.when(~F.isnan(motion), motion))).first()
+    row = frame_of(spark, snapshot).agg(F.max(F.when(motion < float("inf"), motion))).first()
     return float(row[0] or 0.0) / 3.6e6 if row is not None else 0.0

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
 from astrolake.data_access.catalog_files import (
@@ -73,10 +73,10 @@ class CatalogPlan:
                 raise BadInput(
                     f"{file.uri}: {seen} rows where the header promises {end - begin}", "Truncated"
                 )
-        except (BadInput, OSError) as error:
-            kind = error.kind if isinstance(error, BadInput) else type(error).__name__
+        except BadInput as error:
+            # Other errors are no fault of the file: the run fails, and the table stays as it is.
             message = f"{error}; rows after number {begin + seen} were not read"
-            yield self._rejected([Reject(file.uri, kind, message, "")])
+            yield self._rejected([Reject(file.uri, error.kind, message, "")])
 
     def _tagged(self, good: pa.RecordBatch) -> pa.RecordBatch:
         index = healpix29(good.column("ra").to_numpy(), good.column("dec").to_numpy())
@@ -148,9 +148,8 @@ def _probe(number: int, file: InputFile, options: ReadOptions) -> dict[str, obje
     try:
         schema = file_schema(file, options).serialize().to_pybytes()
         rows = row_count(file, options)
-    except (BadInput, OSError) as error:
-        kind = error.kind if isinstance(error, BadInput) else type(error).__name__
-        return {"i": number, "kind": kind, "message": str(error)}
+    except BadInput as error:
+        return {"i": number, "kind": error.kind, "message": str(error)}
     return {"i": number, "schema": schema, "rows": -1 if rows is None else rows}
 
 
@@ -186,6 +185,42 @@ def catalog_frame(
         (*([None] * (len(schema) - 5)), r.source, r.error_type, r.message, r.payload, True) for r in rejects
     ]
     return found.unionByName(spark.createDataFrame(lost, schema))
+
+
+def reject_duplicates(found: DataFrame) -> DataFrame:
+    """Return tagged rows with each identifier once: of rows that share one, the first on the sky stays.
+
+    The others become rejects. Costs one shuffle of the identifiers; rows move only where some repeat.
+    """
+    rows = found.where(~F.col(_IS_REJECT))
+    repeated = rows.groupBy("source_id").count().where("count > 1").select("source_id")
+    if repeated.isEmpty():
+        return found
+    order = Window.partitionBy("source_id").orderBy(HEALPIX_COLUMN, "ra", "dec", F.xxhash64(*rows.columns))
+    ranked = rows.join(repeated, "source_id", how="left_semi").withColumn("_rank", F.row_number().over(order))
+    first = ranked.where("_rank = 1").select(*found.columns)
+    said = {
+        "source": F.concat(F.lit("source_id "), F.col("source_id").cast("string")),
+        "error_type": F.lit("DuplicateId"),
+        "message": F.concat(
+            F.lit("source_id "),
+            F.col("source_id").cast("string"),
+            F.lit(" occurs more than once; the first row on the sky was kept, choose another --id-column"),
+        ),
+        "payload": F.to_json(F.struct("ra", "dec")),
+    }
+    later = ranked.where("_rank > 1").select(
+        *(
+            F.lit(True).alias(name)
+            if name == _IS_REJECT
+            else said[name.removeprefix("_reject_")].alias(name)
+            if name.startswith("_reject_")
+            else F.lit(None).cast(found.schema[name].dataType).alias(name)
+            for name in found.columns
+        )
+    )
+    single = rows.join(repeated, "source_id", how="left_anti").select(*found.columns)
+    return found.where(_IS_REJECT).unionByName(single).unionByName(first).unionByName(later)
 
 
 def split_rejects(found: DataFrame) -> tuple[DataFrame, DataFrame]:

@@ -56,10 +56,15 @@ class JobArgs:
     @property
     def storage_options(self) -> dict[str, str]:
         """Object-store options from the flags."""
-        options = {"AWS_ENDPOINT_URL": self.s3_endpoint_url, "AWS_REGION": self.s3_region}
-        if self.s3_endpoint_url.startswith("http://"):
-            options["AWS_ALLOW_HTTP"] = "true"
-        return {name: value for name, value in options.items() if value}
+        return s3_options(self.s3_endpoint_url, self.s3_region)
+
+
+def s3_options(endpoint_url: str, region: str) -> dict[str, str]:
+    """Return object-store options for an endpoint and a region, each empty when not given."""
+    options = {"AWS_ENDPOINT_URL": endpoint_url, "AWS_REGION": region}
+    if endpoint_url.startswith("http://"):
+        options["AWS_ALLOW_HTTP"] = "true"
+    return {name: value for name, value in options.items() if value}
 
 
 A = TypeVar("A", bound=JobArgs)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.storagelevel import StorageLevel
 
 from astrolake.lake.delta import Snapshot
 from astrolake.lake.lake import Lake
@@ -23,6 +24,17 @@ class JobContext:
     job: str
     max_rows: int
     inputs: dict[str, int] = field(default_factory=dict)
+    kept: list[DataFrame] = field(default_factory=list)
+
+    def persist(self, rows: DataFrame) -> DataFrame:
+        """Keep rows that are used more than once, in memory and on disk, until the run ends."""
+        self.kept.append(rows.persist(StorageLevel.MEMORY_AND_DISK))
+        return self.kept[-1]
+
+    def close(self) -> None:
+        """Let go of what `persist` kept."""
+        for rows in self.kept:
+            rows.unpersist()
 
     @property
     def writer(self) -> TableWriter:

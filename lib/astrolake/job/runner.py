@@ -8,6 +8,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -22,6 +23,7 @@ from astrolake.job.args import JobArgs, parse_args, print_help
 from astrolake.job.context import JobContext, Outcome
 from astrolake.job.progress import stage_progress
 from astrolake.lake.delta import apply_commit
+from astrolake.lake.hats import release_claim
 from astrolake.lake.lake import Lake
 from astrolake.lake.runs import RunRecord
 from astrolake.lake.session import spark_session
@@ -99,6 +101,9 @@ def run_job(job: Job, args: JobArgs) -> dict[str, Any]:
         _LOG.error("%s failed: %s", job.name, record.message)
         if not isinstance(error, AstrolakeError):
             _LOG.debug("traceback", exc_info=True)
+    except Exception as error:  # noqa: BLE001 - whatever it is: the caller reads the summary, the log has it all
+        record.status, record.message = "failed", f"{type(error).__name__}: {error}"
+        _LOG.exception("%s failed", job.name)
     except BaseException as error:
         record.status, record.message = "failed", f"{type(error).__name__}: {error}"
         _finish(lake, record)
@@ -122,13 +127,12 @@ def _execute(job: Job, args: JobArgs, lake: Lake, record: RunRecord) -> None:
         job.name, Storage.at(args.lake, args.storage_options), local_memory=args.local_memory
     )
     context = JobContext(spark, lake, record.run_id, job.name, args.max_rows, record.inputs)
-    with stage_progress(spark.sparkContext, job.name):
+    with stage_progress(spark.sparkContext, job.name), closing(context):
         outcome = job.run(args, context)
         record.rows_in, record.rows_out = outcome.rows_in, outcome.rows_out
         record.rows_rejected = outcome.rows_rejected
         _reconcile(outcome)
         _commit(outcome, context, record)
-    spark.catalog.clearCache()
     record.status = "done"
 
 
@@ -151,6 +155,7 @@ def _commit(outcome: Outcome, context: JobContext, record: RunRecord) -> None:
     for written in pending:
         record.outputs[written.table] = apply_commit(written.commit)
         record.rows_written[written.table] = written.rows_new
+        release_claim(context.lake.table_storage(written.table), context.run_id)
     record.outputs |= outcome.tables
 
 

@@ -26,6 +26,8 @@ _FINEST_REACH = 2_000
 _HALF_SKY_DEG = 90.0
 #: Several small cells make one task, for a task costs about 0.1 s whatever it does.
 _CELLS_PER_TASK = 16
+#: Cells are not divided beyond this order (0.2 arcsec): an even division gains nothing there.
+_DEEPEST = 20
 
 
 @dataclass(frozen=True)
@@ -69,19 +71,40 @@ class Cell:
         return merge_ranges(np.stack([cells << shift, (cells + 1) << shift], axis=1))
 
 
-def plan_cells(snapshot: Snapshot, cell_rows: int = CELL_ROWS) -> list[Cell]:
+def plan_cells(snapshot: Snapshot, cell_rows: int = CELL_ROWS, beside: Snapshot | None = None) -> list[Cell]:
     """Return disjoint cells that hold all rows of a snapshot, at most about `cell_rows` each.
 
-    A partition with more rows is divided evenly; dense spots inside it may exceed the bound.
+    A partition with more rows, or with four times as many of the table `beside`, is divided
+    evenly; dense spots inside it may exceed the bound.
     """
     cells: list[Cell] = []
+    density = _Density(beside)
     for file in snapshot.files:
+        span = Cell(file.order, file.npix).span
+        rows = max(file.rows, density(span) // 4)
         deeper = 0
-        while file.rows > cell_rows << (2 * deeper) and file.order + deeper < KEY_ORDER:
+        while rows > cell_rows << (2 * deeper) and file.order + deeper < _DEEPEST:
             deeper += 1
         first = file.npix << (2 * deeper)
         cells.extend(Cell(file.order + deeper, first + i) for i in range(1 << (2 * deeper)))
     return cells
+
+
+class _Density:
+    """About how many rows of a table lie in a span of indices, taking partitions as evenly filled."""
+
+    def __init__(self, snapshot: Snapshot | None) -> None:
+        files = snapshot.files if snapshot is not None else ()
+        spans = np.array(sorted((*cell_range(f.order, f.npix), f.rows) for f in files), float).reshape(-1, 3)
+        self._edges = spans[:, :2].ravel()
+        total = np.cumsum(spans[:, 2])
+        self._rows = np.stack([total - spans[:, 2], total], axis=1).ravel()
+
+    def __call__(self, span: tuple[int, int]) -> int:
+        if not len(self._edges):
+            return 0
+        low, high = np.interp(np.array(span, float), self._edges, self._rows)
+        return int(high - low)
 
 
 def cell_frame(spark: SparkSession, cells: list[Cell]) -> DataFrame:

@@ -6,6 +6,7 @@ import hashlib
 import secrets
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,10 +22,13 @@ from astrolake.schema.model import HEALPIX_COLUMN, PARTITION_COLUMNS
 
 #: Statistics for the first 32 columns, keys first: what Athena engine v3 reads.
 INDEXED_COLUMNS = 32
+#: Threads that look whether files are there.
+_LOOKUPS = 16
 _CONFIGURATION: dict[str, str | None] = {
     "delta.dataSkippingNumIndexedCols": str(INDEXED_COLUMNS),
     # Superseded files stay until a publish or maintain run vacuums them, however late that is.
     "delta.logRetentionDuration": "interval 3650 days",
+    "delta.deletedFileRetentionDuration": "interval 3650 days",
 }
 _ATTEMPTS = 30
 _LONGEST_WAIT_MS = 2_000
@@ -142,7 +146,8 @@ class Commit:
     """What to change in a table in one transaction.
 
     `base` is the version the removed files were read from, None for a new table. A commit
-    that is `whole` replaces all rows, so that no other writer may have added any since.
+    that is `whole` replaces all rows, so that no other writer may have added any since; one
+    that `appends` adds rows with keys of its own run, which no other writer can be in the way of.
     """
 
     storage: Storage
@@ -153,6 +158,7 @@ class Commit:
     run_id: str
     job: str
     whole: bool = False
+    appends: bool = False
 
     @property
     def partition_by(self) -> list[str]:
@@ -178,6 +184,7 @@ def apply_commit(commit: Commit) -> int:
         When another writer changed the files this commit replaces, or put rows into
         the same partitions, since `commit.base`.
     """
+    _check_files(commit)
     for attempt in range(_ATTEMPTS):
         handle = load_table(commit.storage)
         if handle is not None and handle.transaction_version(commit.run_id) == commit.transaction.version:
@@ -189,6 +196,19 @@ def apply_commit(commit: Commit) -> int:
             cause = error
         time.sleep(secrets.randbelow(min(20 << attempt, _LONGEST_WAIT_MS)) / 1000)
     raise CommitConflict(f"{commit.storage.root} was busy: {cause}; run the job again") from cause
+
+
+def _check_files(commit: Commit) -> None:
+    """Raise CommitConflict when files of the commit are gone: a version must never point at nothing."""
+    fs, path = commit.storage.fs, commit.storage.path
+    with ThreadPoolExecutor(_LOOKUPS) as pool:
+        there = pool.map(lambda file: bool(fs.exists(path(file.path))), commit.adds)
+        gone = [file.path for file, found in zip(commit.adds, there, strict=True) if not found]
+    if gone:
+        raise CommitConflict(
+            f"{len(gone)} files that this run wrote to {commit.storage.root} were deleted meanwhile, "
+            f"the first {gone[0]}; run the job again"
+        )
 
 
 def _write(commit: Commit, handle: DeltaTable) -> int:
@@ -246,9 +266,8 @@ def _check_not_overtaken(commit: Commit, newest: Snapshot) -> None:
     removed = {file.path for file in commit.removes}
     ours = _ranges(commit.adds) + _ranges(commit.removes)
     others = [file for file in newest.files if file.path not in removed]
-    appends_only = not commit.removes and not commit.partition_by and not commit.whole
     in_the_way = commit.whole or _overlaps(ours, _ranges(tuple(others)), commit)
-    if removed <= present and (not others or appends_only or not in_the_way):
+    if removed <= present and (not others or commit.appends or not in_the_way):
         return
     raise CommitConflict(
         f"{commit.storage.root} moved from version {commit.base} to {newest.version} under this run; "

@@ -11,26 +11,26 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from astrolake import __version__
 from astrolake.lake.delta import Snapshot
 from astrolake.lake.lake import sql_name
-from astrolake.lake.partitioning import COUNT_ORDER
 from astrolake.lake.storage import Storage
 from astrolake.schema.model import HEALPIX_COLUMN
 
 #: A directory is a HATS catalog when it has these; the second is the name of older readers.
 PROPERTIES = ("hats.properties", "properties")
+#: Where runs note that they are writing to a table; readers pass over names with an underscore.
+CLAIMS = "_claims"
 #: Number of columns that readers load unless told otherwise.
 _DEFAULT_COLUMNS = 12
 _READERS = 16
 
 
 def write_hats_metadata(table_root: Storage, table: str, snapshot: Snapshot, created: datetime) -> None:
-    """Write `hats.properties` (and its copy), `partition_info.csv`, `_metadata`, `_common_metadata`, skymap.
+    """Write `hats.properties` (and its copy), `partition_info.csv`, `_metadata`, `_common_metadata`.
 
     Parameters
     ----------
@@ -49,11 +49,31 @@ def write_hats_metadata(table_root: Storage, table: str, snapshot: Snapshot, cre
         schema = footers[0].schema.to_arrow_schema()
     _write_parquet_metadata(snapshot, footers, schema)
     _put(table_root, "partition_info.csv", _partition_info(snapshot))
-    _write_skymap(table_root, snapshot)
     text = _properties(sql_name(table), snapshot, schema, created).encode()
     # Last, since a catalog is one once it has its properties.
     for name in reversed(PROPERTIES):
         _put(table_root, name, text)
+
+
+def claim_table(table_root: Storage, run_id: str) -> None:
+    """Note that a run is about to write to a table, so that nobody publishes it until the run has ended."""
+    if table_root.is_local:
+        table_root.fs.makedirs(table_root.path(CLAIMS), exist_ok=True)
+    table_root.fs.pipe_file(table_root.path(CLAIMS, run_id), b"writing\n")
+
+
+def claims_of(table_root: Storage) -> list[str]:
+    """Return the runs that have claimed a table."""
+    if not table_root.fs.exists(table_root.path(CLAIMS)):
+        return []
+    return sorted(name.rsplit("/", 1)[-1] for name in table_root.fs.find(table_root.path(CLAIMS)))
+
+
+def release_claim(table_root: Storage, run_id: str) -> None:
+    """Withdraw the claim of a run that has ended; none is no error."""
+    path = table_root.path(CLAIMS, run_id)
+    if table_root.fs.exists(path):
+        table_root.fs.rm_file(path)
 
 
 def retract_hats_metadata(table_root: Storage) -> None:
@@ -95,25 +115,6 @@ def _partition_info(snapshot: Snapshot) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
-def _write_skymap(table_root: Storage, snapshot: Snapshot) -> None:
-    """Write the rows for each partition, spread evenly over its cells, as a full-sky FITS map."""
-    from astropy.io import fits
-
-    order = min(COUNT_ORDER, max((file.order for file in snapshot.files), default=0))
-    density = np.zeros(12 << (2 * order))
-    for file in snapshot.files:
-        shift = 2 * (order - file.order)
-        density[file.npix << shift : (file.npix + 1) << shift] += file.rows / (1 << shift)
-    column = fits.Column(name="ROWS", format="D", array=density)
-    table = fits.BinTableHDU.from_columns([column], name="SKYMAP")
-    cards = (("PIXTYPE", "HEALPIX"), ("ORDERING", "NESTED"), ("COORDSYS", "C"), ("NSIDE", 1 << order))
-    for key, value in (*cards, ("INDXSCHM", "IMPLICIT"), ("FIRSTPIX", 0), ("LASTPIX", len(density) - 1)):
-        table.header[key] = value
-    buffer = io.BytesIO()
-    fits.HDUList([fits.PrimaryHDU(), table]).writeto(buffer)
-    _put(table_root, "skymap.fits", buffer.getvalue())
-
-
 def _properties(name: str, snapshot: Snapshot, schema: pa.Schema, created: datetime) -> str:
     order = max((file.order for file in snapshot.files), default=0)
     entries = {
@@ -135,7 +136,6 @@ def _properties(name: str, snapshot: Snapshot, schema: pa.Schema, created: datet
         "hats_version": "v1.0",
         "hats_frame": "equatorial",
         "moc_sky_fraction": f"{_sky_fraction(snapshot):.5f}",
-        "skymap_order": min(COUNT_ORDER, order),
     }
     return "#HATS catalog\n" + "".join(f"{key}={value}\n" for key, value in entries.items())
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pyarrow.parquet as pq
 
 from astrolake.lake.delta import Snapshot, load_table
+from astrolake.lake.hats import claims_of, release_claim
 from astrolake.lake.lake import Lake
 from astrolake.lake.reader import frame_of, table_snapshot
 from astrolake.lake.vacuum import delete_orphans, find_orphans, vacuum_superseded
@@ -43,6 +44,9 @@ def vacuum_table(lake: Lake, table: str, hours: float, *, dry_run: bool) -> Tidi
     superseded = vacuum_superseded(storage, hours, dry_run=dry_run)
     if not dry_run:
         delete_orphans(storage, orphans)
+        if hours == 0:
+            for run_id in claims_of(lake.table_storage(table)):
+                release_claim(lake.table_storage(table), run_id)
     verb = "would delete" if dry_run else "deleted"
     _LOG.info("%s: %s %d superseded files, %d orphans", table, verb, len(superseded), len(orphans))
     return Tidied(table, len(superseded), len(orphans))

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from astrolake.errors import AstrolakeError
 from astrolake.lake.glue import register_table
-from astrolake.lake.hats import retract_hats_metadata, write_hats_metadata
+from astrolake.lake.hats import claims_of, release_claim, retract_hats_metadata, write_hats_metadata
 from astrolake.lake.lake import Lake
 from astrolake.lake.reader import table_snapshot
 from astrolake.lake.runs import read_runs
@@ -32,6 +32,7 @@ def publish_hats(lake: Lake, table: str, retain_hours: float, now: datetime) -> 
         may still be writing lie there.
     """
     storage = lake.delta_storage(table, positional=True)
+    _refuse_claimed(lake, table, now)
     vacuum_superseded(storage, retain_hours)
     young = vacuum_superseded(storage, 0, dry_run=True)
     if young:
@@ -43,10 +44,29 @@ def publish_hats(lake: Lake, table: str, retain_hours: float, now: datetime) -> 
     prune_empty(storage)
     snapshot = table_snapshot(lake, table)
     write_hats_metadata(lake.table_storage(table), table, snapshot, now)
-    if find_orphans(storage) or vacuum_superseded(storage, 0, dry_run=True):
+    try:
+        # A writer claims the table before it withdraws the metadata: one of the two sees the other.
+        _refuse_claimed(lake, table, now)
+        if find_orphans(storage) or vacuum_superseded(storage, 0, dry_run=True):
+            raise NotPublishable(f"table {table}: another run wrote to it meanwhile; publish it again")
+    except NotPublishable:
         retract_hats_metadata(lake.table_storage(table))
-        raise NotPublishable(f"table {table}: another run wrote to it meanwhile; publish it again")
+        raise
     return snapshot.version
+
+
+def _refuse_claimed(lake: Lake, table: str, now: datetime) -> None:
+    """Raise NotPublishable while a run is writing to the table; claims of ended runs are withdrawn."""
+    root = lake.table_storage(table)
+    claims = claims_of(root)
+    alive = live_runs(lake, now) if claims else set()
+    for run_id in claims:
+        if run_id in alive:
+            raise NotPublishable(
+                f"table {table}: run {run_id} is writing to it; wait for it, or, if it was killed, "
+                "run maintain_tables --vacuum-hours 0"
+            )
+        release_claim(root, run_id)
 
 
 def _clear_orphans(lake: Lake, table: str, now: datetime) -> None:

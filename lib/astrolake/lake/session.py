@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pyspark import SparkConf
+from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
 from astrolake.errors import MissingDependency
@@ -41,6 +41,9 @@ _LOCAL = {
     "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={_LOGGING.as_uri()}",
 }
 
+#: PyPI's Spark has no S3A file system: embedded Spark fetches the one of its Hadoop release from Maven.
+_EMBEDDED_S3 = {"spark.jars.packages": "org.apache.hadoop:hadoop-aws:3.3.4"}
+
 
 def spark_session(app: str, storage: Storage | None = None, *, local_memory: str = "2g") -> SparkSession:
     """Return the running Spark session, or start one.
@@ -56,10 +59,14 @@ def spark_session(app: str, storage: Storage | None = None, *, local_memory: str
     existing = SparkSession.getActiveSession()
     if existing is not None:
         return existing
+    if "PYSPARK_GATEWAY_PORT" in os.environ:
+        # Started by spark-submit: its settings are in the JVM, and SparkConf reads them from there.
+        SparkContext._ensure_initialized()
     conf = SparkConf()
     settings = dict(_COMMON)
     if conf.get("spark.master", None) is None:
         settings |= _LOCAL | {"spark.master": "local[*]", "spark.driver.memory": local_memory}
+        settings |= _EMBEDDED_S3 if storage is not None and not storage.is_local else {}
         prepare_local_environment()
     settings |= _s3_settings(storage)
     builder = SparkSession.builder.appName(app)

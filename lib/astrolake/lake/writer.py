@@ -17,7 +17,7 @@ from pyspark.sql import types as T
 
 from astrolake.errors import RowsDoNotReconcile
 from astrolake.lake.delta import Commit, DataFile, Snapshot, read_snapshot
-from astrolake.lake.hats import retract_hats_metadata
+from astrolake.lake.hats import claim_table, retract_hats_metadata
 from astrolake.lake.lake import Lake
 from astrolake.lake.partitioning import COUNT_ORDER, MAX_ROWS, Leaves, plan_leaves
 from astrolake.lake.reader import frame_of
@@ -76,6 +76,7 @@ class _Change:
     new: int
     kept: int = 0
     whole: bool = False
+    appends: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,11 +109,9 @@ class TableWriter:
         if not table.positional:
             return self._write_flat(rows, table, old, what or Replace())
         catalog = self.lake.table_storage(table.name)
+        claim_table(catalog, self.run_id)
         retract_hats_metadata(catalog)
-        written = self._write_positional(rows, table, old, what or Replace())
-        # Once more, for a publish that was under way when the first files came.
-        retract_hats_metadata(catalog)
-        return written
+        return self._write_positional(rows, table, old, what or Replace())
 
     def append_rows(self, rows: DataFrame, table: Table) -> Written:
         """Write rows beside those of an unpartitioned table (its rows are keyed by run)."""
@@ -121,7 +120,7 @@ class TableWriter:
         old = read_snapshot(storage)
         count = rows.count()
         adds = self._write_files(rows.withColumn(_PART, F.lit(0)), table, {0: ()}, 1) if count else []
-        return self._written(table, _Change(old, adds, [], count))
+        return self._written(table, _Change(old, adds, [], count, appends=True))
 
     def plan(self, rows: DataFrame) -> Leaves:
         """Return the partitions that rows would get in a table of their own."""
@@ -255,6 +254,7 @@ class TableWriter:
             self.run_id,
             self.job,
             change.whole,
+            change.appends,
         )
         return Written(table.name, commit, change.new, change.kept)
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from astrolake.schema import band_suffix
 from astrolake.sky.separation import Float64, Int64
 
-_BY_WAVELENGTH = ("u", "g", "r", "i", "z", "y", "j", "h", "k", "ks", "w1", "w2", "w3", "w4")
+_OPTICAL = tuple(name for band in "ugrizy" for name in (band, f"{band}_cap"))
+_BY_WAVELENGTH = (*_OPTICAL, "j", "h", "k", "ks", "w1", "w2", "w3", "w4")
 #: Magnitude error of a relative flux error of one.
 _MAG_PER_RELATIVE_FLUX = 2.5 / np.log(10.0)
 
@@ -77,9 +79,9 @@ def mean_magnitudes(group: Int64, n_groups: int, mag: Float64, mag_err: Float64)
 def order_bands(bands: Iterable[str]) -> tuple[str, ...]:
     """Return the bands by wavelength, bands of unknown wavelength last by name.
 
-    Column names are in lower case, so names that differ by case only are one band (the first
-    name in sorted order stays). The empty name, an unknown band, is left out.
+    Bands whose columns would have the same names (`band_suffix`) are one band (the first name in
+    sorted order stays). The empty name, an unknown band, is left out.
     """
-    distinct = {band.lower(): band for band in sorted(bands, reverse=True) if band}
+    distinct = {band_suffix(band): band for band in sorted(bands, reverse=True) if band}
     place = {band: number for number, band in enumerate(_BY_WAVELENGTH)}
     return tuple(distinct[key] for key in sorted(distinct, key=lambda key: (place.get(key, len(place)), key)))

@@ -16,7 +16,7 @@ from astrolake.objects.clumps import first_of_runs
 from astrolake.objects.means import mean_magnitudes, order_bands, weighted_means
 from astrolake.schema.arrow import arrow_schema
 from astrolake.schema.model import HEALPIX_COLUMN, Table
-from astrolake.schema.tables import OBJECTS, band_columns, colour_column
+from astrolake.schema.tables import OBJECTS, band_columns, band_suffix, colour_column
 from astrolake.sky.healpix import healpix29
 from astrolake.sky.separation import (
     ARCSEC_PER_RAD,
@@ -111,11 +111,11 @@ def _check(detections: pa.Table, seed_index: Int64) -> None:
 def _band_numbers(detections: pa.Table, bands: tuple[str, ...]) -> Int64:
     """Return the place of each detection's band in `bands`, -1 when its band is unknown."""
     codes, names = _codes(detections, "band")
-    place = {band.lower(): number for number, band in enumerate(bands)} | {"": -1}
-    if unknown := {name for name in names if name.lower() not in place}:
+    place = {band_suffix(band): number for number, band in enumerate(bands)} | {"": -1}
+    if unknown := {name for name in names if band_suffix(name) not in place}:
         message = f"detections: bands {sorted(unknown)} are not among {list(bands)}; add them to bands"
         raise BadInput(message, "UnknownBand")
-    return np.array([*(place[name.lower()] for name in names), -1], dtype=np.int64)[codes]
+    return np.array([*(place[band_suffix(name)] for name in names), -1], dtype=np.int64)[codes]
 
 
 def _one_per_visit(detections: pa.Table, group: Int64, band: Int64) -> Int64:
@@ -201,7 +201,7 @@ def _magnitudes(
         values = (of_auto.mean, of_auto.error, of_aper.mean, of_aper.error, of_aper.chi2, count)
         columns |= {column.name: value for column, value in zip(band_columns(name), values, strict=True)}
     for blue, red in pairwise(bands):
-        colour = columns[f"mag_aper_{blue.lower()}"] - columns[f"mag_aper_{red.lower()}"]
+        colour = columns[f"mag_aper_{band_suffix(blue)}"] - columns[f"mag_aper_{band_suffix(red)}"]
         columns[colour_column(blue, red).name] = colour
     return columns
 

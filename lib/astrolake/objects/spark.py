@@ -42,7 +42,8 @@ class ObjectPlan:
             When detections chain together over more than a degree.
         """
         margin = max(_MARGIN_ARCSEC, 4 * self.radius_arcsec)
-        while margin <= _WIDEST_ARCSEC:
+        widest = max(_WIDEST_ARCSEC, 4 * margin)
+        while margin <= widest:
             rows, distance = self._read(cell, margin)
             low, high = cell.span
             index = rows.column(HEALPIX_COLUMN).to_numpy()
@@ -53,11 +54,12 @@ class ObjectPlan:
             edge = cell.radius_deg * 3600 + margin - self.radius_arcsec
             if not len(incomplete_components(found.component, in_cell, distance > edge)):
                 return self._merge(rows, found.seed_index, in_cell)
-            margin *= 4
+            # The widest margin is tried, too, before giving up.
+            margin = widest if margin < widest < 4 * margin else 4 * margin
         ra, dec = cell.center
         raise BadInput(
             f"detections near ra={ra:.3f} dec={dec:.3f} chain together over more than "
-            f"{_WIDEST_ARCSEC / 3600:g} deg; use a smaller --match-radius-arcsec"
+            f"{widest / 3600:g} deg; use a smaller --match-radius-arcsec"
         )
 
     def _read(self, cell: Cell, margin_arcsec: float) -> tuple[pa.Table, np.ndarray]:

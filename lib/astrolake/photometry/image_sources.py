@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from astrolake.photometry.astrometry import build_wcs
-from astrolake.photometry.extraction import Extraction, FrameInfo, extract_frame
+from astrolake.photometry.extraction import Extraction, extract_frame
 from astrolake.photometry.fits_io import read_frame
 from astrolake.photometry.magnitudes import calibrate
 from astrolake.photometry.options import ExtractionOptions
@@ -32,14 +32,12 @@ class ImageSources:
     rows : pa.Table
         Columns of `detections` (of `pixel_detections` without WCS) but run_id.
     has_wcs : bool
-    info : FrameInfo
     n_lost : int
         Sources whose position has no place on the sky (beyond the projection's horizon).
     """
 
     rows: pa.Table
     has_wcs: bool
-    info: FrameInfo
     n_lost: int = 0
 
 
@@ -82,13 +80,13 @@ def image_sources(
     )
     columns = _columns(found, image)
     if image["wcs_kind"] == "none" or not image["wcs_header"]:
-        return ImageSources(_table(columns, PIXEL_DETECTIONS), False, found.info)
+        return ImageSources(_table(columns, PIXEL_DETECTIONS), False)
     columns |= _sky_columns(columns, image, overlapping)
     on_sky = np.isfinite(columns["ra"]) & np.isfinite(columns["dec"])
     if not on_sky.all():
         columns = {name: values[on_sky] for name, values in columns.items()}
     columns[HEALPIX_COLUMN] = healpix29(columns["ra"], columns["dec"])
-    return ImageSources(_table(columns, DETECTIONS), True, found.info, int((~on_sky).sum()))
+    return ImageSources(_table(columns, DETECTIONS), True, int((~on_sky).sum()))
 
 
 def _columns(found: Extraction, image: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -120,7 +118,10 @@ def _sky_columns(
     usable = np.isfinite(ra) & np.isfinite(dec)
     primary = np.zeros(len(ra), dtype=bool)
     primary[usable] = owner_is_self(ra[usable], dec[usable], own, others)
-    return {"ra": np.mod(ra, 360.0), "dec": dec, "ra_err": error, "dec_err": error, "is_primary": primary}
+    # A tiny negative angle wraps to 360.0 exactly, which is 0.
+    wrapped = np.mod(ra, 360.0)
+    wrapped[wrapped >= 360.0] = 0.0
+    return {"ra": wrapped, "dec": dec, "ra_err": error, "dec_err": error, "is_primary": primary}
 
 
 def _footprint(image: Mapping[str, Any]) -> Footprint:

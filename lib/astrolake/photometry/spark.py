@@ -23,6 +23,10 @@ from astrolake.schema.arrow import arrow_schema
 #: What a row of a worker's output is: rows of several tables share one schema.
 KIND = "_kind"
 IMAGE, DETECTION, PIXEL_DETECTION, REJECT = "image", "detection", "pixel_detection", "reject"
+#: A reject beside a measured image, which does not count as one.
+NOTE = "note"
+#: Reasons that say nothing about a file's content and may be gone at the next try.
+PASSING = ("FileNotFound", "NoPermission", "ReadError")
 #: Images in a task: enough to spread a task's fixed cost, few enough to balance.
 _IMAGES_PER_TASK = 8
 _REJECT_COLUMNS = ("source", "error_type", "message", "payload")
@@ -133,21 +137,24 @@ def _extract_one(image: Mapping[str, Any], options: SourceOptions, schema: pa.Sc
             options.storage_options,
         )
     except BadInput as error:
-        yield _rows([_reject_row(source, error.kind, str(error))], schema)
+        settled = {} if error.kind in PASSING else {"image_id": image["image_id"]}
+        yield _rows([_reject_row(source, error.kind, str(error)) | settled], schema)
         return
     except Exception as error:  # noqa: BLE001 - one image must never take the others with it; it is recorded
         message = f"{source}: {type(error).__name__}: {error}"
         yield _rows([_reject_row(source, type(error).__name__, message)], schema)
         return
     yield _under(found.rows, schema, DETECTION if found.has_wcs else PIXEL_DETECTION)
-    yield _rows([_status_row(source, found)], schema)
+    yield _rows([_status_row(source, found) | {"image_id": image["image_id"]}], schema)
+    if found.n_lost:
+        message = f"{source}: {found.n_lost} of its sources have no place on the sky; check its WCS"
+        yield _rows([_reject_row(source, "OffTheSky", message) | {KIND: NOTE}], schema)
 
 
 def _status_row(source: str, found: ImageSources) -> dict[str, Any]:
     n = found.rows.num_rows
     if found.has_wcs:
-        lost = f"{found.n_lost} sources have no place on the sky" if found.n_lost else None
-        return {KIND: IMAGE, "source": source, "n_sources": n, "message": lost}
+        return {KIND: IMAGE, "source": source, "n_sources": n}
     message = (
         f"{source} has no usable WCS: its {n} sources have pixel coordinates only and are in "
         "pixel_detections, not in detections; add a WCS to the header and ingest it again"
@@ -171,7 +178,21 @@ def count_kinds(found: DataFrame) -> tuple[int, int, int]:
 
 def rejects_of(found: DataFrame) -> DataFrame:
     """Return the rejects among tagged rows."""
-    return found.where(F.col(KIND) == REJECT).select(*_REJECT_COLUMNS)
+    return found.where(F.col(KIND).isin(REJECT, NOTE)).select(*_REJECT_COLUMNS)
+
+
+def settled_images(found: DataFrame) -> DataFrame:
+    """Return the image_id of the images whose sources are now known, or known to be none.
+
+    An image that could not be read for a passing reason is not among them: it keeps its rows.
+    """
+    return found.where(F.col(KIND).isin(IMAGE, REJECT) & F.col("image_id").isNotNull()).select("image_id")
+
+
+def settled_files(found: DataFrame) -> DataFrame:
+    """Return the uri of the files whose images are now known; see `settled_images`."""
+    passing = F.coalesce(F.col("error_type").isin(*PASSING), F.lit(False))
+    return found.where(~passing).select(F.col("file_uri").alias("uri")).distinct()
 
 
 def _tagged(table: Table, extra: tuple[str, ...]) -> pa.Schema:

@@ -12,6 +12,7 @@ from astrolake.schema.tables import (
     REJECTS,
     RUNS,
     band_columns,
+    band_suffix,
     colour_column,
 )
 
@@ -30,5 +31,6 @@ __all__ = [
     "Column",
     "Table",
     "band_columns",
+    "band_suffix",
     "colour_column",
 ]

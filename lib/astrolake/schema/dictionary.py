@@ -103,10 +103,19 @@ def _table_section(table: Table) -> str:
     )
 
 
+def _placeholders(text: str) -> str:
+    """Mark the names of bands in a text as places for real ones."""
+    return re.sub(r"(?<![a-z])(band|blue|red)(?![a-z])", r"<\1>", text)
+
+
 def _band_section() -> str:
-    columns = (*band_columns("<band>"), colour_column("<blue>", "<red>"))
+    named = (*band_columns("band"), colour_column("blue", "red"))
+    columns = tuple(
+        replace(column, name=_placeholders(column.name), doc=_placeholders(column.doc)) for column in named
+    )
     intro = (
-        "For every band present `objects` also has these columns, with the band in lower case; "
+        "For every band present `objects` also has these columns, with the band in lower case "
+        "(`_cap` behind the capitals U G R I Z Y, which are other filters than the small letters); "
         "colours are those of neighbouring bands."
     )
     return "\n".join(["### `objects`: columns of a band", "", intro, "", *_column_rows(columns)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from astrolake.schema.model import HEALPIX, RUN_ID, Column, Table
 
 RA = Column(
@@ -186,9 +188,23 @@ OBJECTS = Table(
 )
 
 
+def band_suffix(band: str) -> str:
+    """Return what a band's columns end in: lower case letters, digits and _.
+
+    Column names know no case: a capital that is another filter than the small letter (Johnson
+    and Cousins U, R, I; Gaia G; Y) ends in ``_cap``.
+    """
+    if band in _CAPITALS:
+        return f"{band.lower()}_cap"
+    return re.sub(r"[^a-z0-9]+", "_", band.lower()).strip("_")
+
+
+_CAPITALS = tuple("UGRIZY")
+
+
 def band_columns(band: str) -> tuple[Column, ...]:
     """Return the columns that `objects` has for one band (suffix: the band in lower case)."""
-    b = band.lower()
+    b = band_suffix(band)
     return (
         Column(f"mag_auto_{b}", "float64", f"Mean Kron magnitude in {band}, AB", "mag", "phot.mag"),
         Column(f"mag_auto_err_{b}", "float64", f"Error of mag_auto_{b}", "mag", "stat.error;phot.mag"),
@@ -209,7 +225,7 @@ def band_columns(band: str) -> tuple[Column, ...]:
 
 def colour_column(blue: str, red: str) -> Column:
     """Return the colour column of two bands, from the aperture magnitudes."""
-    b, r = blue.lower(), red.lower()
+    b, r = band_suffix(blue), band_suffix(red)
     return Column(f"{b}_{r}", "float64", f"Colour mag_aper_{b} - mag_aper_{r}", "mag", "phot.color")
 
 
