@@ -129,7 +129,7 @@ def test_any_layout_gives_what_the_kernel_gives_on_the_whole(spark, lake, skies,
 
 
 def test_cells_finer_than_partitions_change_nothing(spark, lake, skies, monkeypatch):
-    monkeypatch.setattr(crossmatch, "plan_cells", lambda snapshot: plan_cells(snapshot, 500))
+    monkeypatch.setattr(crossmatch, "plan_cells", lambda left, beside: plan_cells(left, 500, beside))
     found = _found(spark, lake, "left_100000", "right_4000", radius_arcsec=RADIUS, mode="all")
     _same(found, _expected(skies["left"], skies["right"], RADIUS, "all"))
 

@@ -212,6 +212,16 @@ def test_generated_identifiers_do_not_depend_on_place_or_slices(spark, ingest, r
     pd.testing.assert_frame_equal(_rows(spark, root, "stars"), _rows(spark, root, "stars", 0))
 
 
+def test_an_identifier_that_repeats_is_kept_once(spark, ingest, root, tmp_path):
+    table = _catalog(6)
+    table["id"] = [1, 2, 2, 3, 3, 3]
+    table.write(tmp_path / "stars.fits")
+    code, summary = ingest("stars", tmp_path / "stars.fits")
+    assert (code, summary["rows_in"], summary["rows_out"], summary["rows_rejected"]) == (0, 6, 3, 3)
+    assert _rows(spark, root, "stars")["source_id"].tolist() == [1, 2, 3]
+    assert {kind for _, kind, _ in _rejects(spark, root)} == {"DuplicateId"}
+
+
 def test_files_of_different_columns_and_formats_are_one_table(spark, ingest, root, tmp_path):
     _catalog(3).write(tmp_path / "a.fits")
     (tmp_path / "b.csv").write_text("id,ra,dec,name\n10,1.5,2.5,x\n11,,2.5,y\n")

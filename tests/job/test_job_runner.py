@@ -249,9 +249,11 @@ def test_a_conflict_fails_the_run_and_says_to_run_again(play, lake):
     assert "run the job again" in _runs(lake)[0]["message"]
 
 
-def test_a_programming_error_is_raised_and_recorded(play, lake):
-    with pytest.raises(ZeroDivisionError):
-        play(lambda args, context: Outcome(1 // 0, 0))
+def test_a_programming_error_fails_the_run_and_the_log_says_where(play, lake, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("astrolake"), "propagate", True)
+    code, lines = play(lambda args, context: Outcome(1 // 0, 0))
+    assert (code, json.loads(lines[-1])["status"]) == (1, "failed")
+    assert "Outcome(1 // 0, 0)" in caplog.text
     (row,) = _runs(lake)
     assert (row["status"], row["message"]) == (
         "failed",

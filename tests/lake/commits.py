@@ -1,4 +1,4 @@
-"""Commits of files that exist in the log alone: what concurrency is decided on."""
+"""Commits of files without rows: names and partitions are what concurrency is decided on."""
 
 from dataclasses import replace
 
@@ -29,8 +29,15 @@ def commit(
     base: int | None = None,
     *,
     whole: bool = False,
+    appends: bool = False,
 ) -> Commit:
-    """A commit to a table of stars, or to the rejects when its files have no partition."""
+    """A commit to a table of stars, or to the rejects when its files have no partition; the files are put."""
     files = [*adds, *removes]
     table = STARS if not files or files[0].partition else REJECTS
-    return Commit(storage, delta_schema(table), tuple(adds), tuple(removes), base, run_id, "test", whole)
+    for file in adds:
+        path = storage.path(file.path)
+        if storage.is_local:
+            storage.fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+        storage.fs.pipe_file(path, b"x")
+    schema = delta_schema(table)
+    return Commit(storage, schema, tuple(adds), tuple(removes), base, run_id, "test", whole, appends)

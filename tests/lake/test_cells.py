@@ -90,5 +90,25 @@ def test_large_partitions_are_divided_evenly():
     assert found == [Cell(3, 48 + i) for i in range(16)]
 
 
+@pytest.mark.parametrize(
+    ("rows_beside", "order"),
+    [(40, 1), (163, 1), (164, 2), (655, 2), (656, 3)],
+)
+def test_a_crowded_table_beside_divides_a_partition_too(rows_beside, order):
+    beside = _snapshot(cell_file("b", 1, 3, rows=rows_beside), cell_file("c", 1, 4, rows=10**6))
+    found = plan_cells(_snapshot(cell_file("a", 1, 3, rows=1)), cell_rows=10, beside=beside)
+    assert {cell.order for cell in found} == {order}
+
+
+def test_a_table_beside_that_is_coarser_counts_by_its_share_of_the_sky():
+    beside = _snapshot(cell_file("b", 0, 0, rows=16 * 4 * 10))
+    assert plan_cells(_snapshot(cell_file("a", 2, 5, rows=1)), cell_rows=10, beside=beside) == [Cell(2, 5)]
+
+
+def test_a_table_beside_elsewhere_divides_nothing():
+    beside = _snapshot(cell_file("b", 0, 7, rows=10**9))
+    assert plan_cells(_snapshot(cell_file("a", 1, 3, rows=1)), cell_rows=10, beside=beside) == [Cell(1, 3)]
+
+
 def test_no_files_are_no_work():
     assert plan_cells(_snapshot()) == []

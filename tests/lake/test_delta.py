@@ -79,7 +79,7 @@ def test_a_table_without_files_is_a_table(storage):
 
 
 def test_an_append_adds_files(rejects):
-    assert apply_commit(commit(rejects, "run-1", [flat_file("b")], base=0)) == 1
+    assert apply_commit(commit(rejects, "run-1", [flat_file("b")], base=0, appends=True)) == 1
     assert _paths(rejects) == ["a", "b"]
 
 
@@ -218,9 +218,17 @@ def test_two_first_writers_of_different_sky_both_succeed(storage):
 
 
 def test_appends_to_a_flat_table_never_conflict(rejects):
-    apply_commit(commit(rejects, "run-1", [flat_file("b")], base=0))
-    apply_commit(commit(rejects, "run-2", [flat_file("c")], base=0))
+    apply_commit(commit(rejects, "run-1", [flat_file("b")], base=0, appends=True))
+    apply_commit(commit(rejects, "run-2", [flat_file("c")], base=0, appends=True))
     assert _paths(rejects) == ["a", "b", "c"]
+
+
+def test_files_that_were_deleted_before_the_commit_are_a_conflict(stars):
+    pending = commit(stars, "run-1", [C], [A], base=0)
+    stars.fs.rm_file(stars.path(C.path))
+    with pytest.raises(CommitConflict, match=r"1 files that this run wrote .* were deleted meanwhile"):
+        apply_commit(pending)
+    assert _paths(stars) == ["a", "b"]
 
 
 def test_a_flat_replacement_conflicts_with_rows_added_meanwhile(rejects):

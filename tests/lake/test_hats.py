@@ -3,15 +3,19 @@ from pathlib import Path
 
 import hats
 import lsdb
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from astropy.io import fits
 from commits import STARS
 from hats.io.validation import is_valid_catalog
 from lake_tables import put_rows
 
-from astrolake.lake.hats import retract_hats_metadata, write_hats_metadata
+from astrolake.lake.hats import (
+    claim_table,
+    claims_of,
+    release_claim,
+    retract_hats_metadata,
+    write_hats_metadata,
+)
 from astrolake.lake.lake import Lake
 from astrolake.lake.publish import publish_hats
 from astrolake.lake.reader import table_snapshot
@@ -120,16 +124,6 @@ def test_the_common_schema_is_that_of_the_files(published):
     assert schema.field("ra").metadata[b"unit"] == b"deg"
 
 
-def test_the_sky_map_adds_up_to_the_rows(published):
-    with fits.open(published.table_storage("stars").path("skymap.fits")) as hdus:
-        header, rows = hdus[1].header, hdus[1].data["ROWS"]
-    assert (header["ORDERING"], header["NSIDE"], len(rows)) == ("NESTED", 1, 12)
-    expected = np.zeros(12)
-    for file in table_snapshot(published, "stars").files:
-        expected[file.npix] = file.rows
-    assert np.array_equal(rows, expected)
-
-
 def test_a_retracted_catalog_is_none(published):
     retract_hats_metadata(published.table_storage("stars"))
     assert not is_valid_catalog(_root(published))
@@ -140,6 +134,24 @@ def test_a_retracted_catalog_is_none(published):
 def test_retracting_what_was_never_published_is_no_error(lake):
     put_rows(lake, STARS, ROWS)
     retract_hats_metadata(lake.table_storage("stars"))
+
+
+def test_a_claim_is_seen_until_it_is_released(published):
+    root = published.table_storage("stars")
+    assert claims_of(root) == []
+    claim_table(root, "run-2")
+    claim_table(root, "run-1")
+    claim_table(root, "run-1")
+    assert claims_of(root) == ["run-1", "run-2"]
+    release_claim(root, "run-1")
+    release_claim(root, "run-1")
+    assert claims_of(root) == ["run-2"]
+
+
+def test_a_claim_is_no_part_of_the_catalog(published):
+    claim_table(published.table_storage("stars"), "run-2")
+    assert is_valid_catalog(_root(published), strict=True)
+    assert published.tables() == ["stars"]
 
 
 def test_no_half_written_file_is_left(published):

@@ -13,7 +13,13 @@ from lake_tables import put_rows
 
 from astrolake.errors import CommitConflict, NotALake
 from astrolake.lake.delta import apply_commit, read_snapshot
-from astrolake.lake.hats import retract_hats_metadata, write_hats_metadata
+from astrolake.lake.hats import (
+    claim_table,
+    claims_of,
+    release_claim,
+    retract_hats_metadata,
+    write_hats_metadata,
+)
 from astrolake.lake.lake import Lake
 from astrolake.lake.listing import list_files
 from astrolake.lake.maintain import vacuum_table
@@ -194,11 +200,20 @@ def test_hats_metadata_comes_and_goes(stars):
     root = stars.table_storage("stars")
     write_hats_metadata(root, "stars", table_snapshot(stars, "stars"), NOW)
     names = {key.removeprefix(f"{root.path()}/") for key in _keys(stars, "stars") if ".parquet" not in key}
-    made = {"hats.properties", "properties", "partition_info.csv", "skymap.fits"}
+    made = {"hats.properties", "properties", "partition_info.csv"}
     assert made | {"dataset/_metadata", "dataset/_common_metadata"} <= names
     retract_hats_metadata(root)
     assert not root.fs.exists(root.path("hats.properties"))
     assert not root.fs.exists(root.path("properties"))
+
+
+def test_a_claim_is_seen_until_it_is_released(stars):
+    root = stars.table_storage("stars")
+    assert claims_of(root) == []
+    claim_table(root, "run-2")
+    assert claims_of(root) == ["run-2"]
+    release_claim(root, "run-2")
+    assert claims_of(root) == []
 
 
 def test_publishing_clears_superseded_files_and_orphans(stars):

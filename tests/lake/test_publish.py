@@ -2,13 +2,14 @@ import os
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from commits import STARS
+from commits import STARS, cell_file, commit
 from hats.io.validation import is_valid_catalog
 from lake_tables import put_rows
 
 from astrolake.errors import TableNotFound
 from astrolake.lake import publish
-from astrolake.lake.delta import read_snapshot
+from astrolake.lake.delta import apply_commit, read_snapshot
+from astrolake.lake.hats import claim_table, claims_of
 from astrolake.lake.lake import Lake
 from astrolake.lake.publish import NotPublishable, live_runs, publish_hats, publish_tables
 from astrolake.lake.runs import RunRecord
@@ -143,6 +144,50 @@ def test_a_run_that_begins_to_write_meanwhile_withdraws_the_catalog(lake, monkey
 
     def write_late(*args):
         _orphan(lake)
+        write(*args)
+
+    monkeypatch.setattr(publish, "write_hats_metadata", write_late)
+    with pytest.raises(NotPublishable, match="another run wrote to it meanwhile"):
+        publish_hats(lake, "stars", 0, NOW)
+    assert not os.path.exists(lake.table_storage("stars").path("hats.properties"))
+
+
+def test_a_run_that_has_claimed_the_table_is_waited_for(lake):
+    _record(lake, "running", NOW - timedelta(hours=1))
+    claim_table(lake.table_storage("stars"), RUN)
+    with pytest.raises(NotPublishable, match=f"run {RUN} is writing to it"):
+        publish_hats(lake, "stars", 0, NOW)
+    assert claims_of(lake.table_storage("stars")) == [RUN]
+
+
+@pytest.mark.parametrize("status", ["done", "failed"])
+def test_the_claim_of_a_run_that_ended_is_withdrawn(lake, status):
+    _record(lake, status, NOW - timedelta(hours=1))
+    claim_table(lake.table_storage("stars"), RUN)
+    publish_hats(lake, "stars", 0, NOW)
+    assert claims_of(lake.table_storage("stars")) == []
+    assert _is_catalog(lake)
+
+
+def test_a_run_that_claims_the_table_meanwhile_withdraws_the_catalog(lake, monkeypatch):
+    _record(lake, "running", NOW)
+    write = publish.write_hats_metadata
+
+    def write_late(*args):
+        claim_table(lake.table_storage("stars"), RUN)
+        write(*args)
+
+    monkeypatch.setattr(publish, "write_hats_metadata", write_late)
+    with pytest.raises(NotPublishable, match=RUN):
+        publish_hats(lake, "stars", 0, NOW)
+    assert not os.path.exists(lake.table_storage("stars").path("hats.properties"))
+
+
+def test_rows_committed_to_new_sky_meanwhile_withdraw_the_catalog(lake, monkeypatch):
+    write = publish.write_hats_metadata
+
+    def write_late(*args):
+        apply_commit(commit(lake.delta_storage("stars"), "run-2", [cell_file("new", 0, 11)], base=0))
         write(*args)
 
     monkeypatch.setattr(publish, "write_hats_metadata", write_late)

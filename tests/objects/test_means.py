@@ -73,5 +73,9 @@ def test_bands_are_ordered_by_wavelength_then_name():
     assert list(order_bands(bands)) == ordered
 
 
-def test_bands_that_differ_by_case_are_one_and_the_unknown_band_is_left_out():
-    assert order_bands(["y", "", "Y", "g", "g"]) == ("g", "Y")
+def test_the_unknown_band_is_left_out_and_names_of_one_column_are_one_band():
+    assert order_bands(["KS", "", "Ks", "g", "g"]) == ("g", "KS")
+
+
+def test_capitals_are_other_filters_than_small_letters():
+    assert order_bands(["R", "i", "r"]) == ("r", "R", "i")

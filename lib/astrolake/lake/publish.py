@@ -47,7 +47,8 @@ def publish_hats(lake: Lake, table: str, retain_hours: float, now: datetime) -> 
     try:
         # A writer claims the table before it withdraws the metadata: one of the two sees the other.
         _refuse_claimed(lake, table, now)
-        if find_orphans(storage) or vacuum_superseded(storage, 0, dry_run=True):
+        changed = table_snapshot(lake, table).version != snapshot.version
+        if changed or find_orphans(storage) or vacuum_superseded(storage, 0, dry_run=True):
             raise NotPublishable(f"table {table}: another run wrote to it meanwhile; publish it again")
     except NotPublishable:
         retract_hats_metadata(lake.table_storage(table))
