@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-from astrolake.errors import RowsDoNotReconcile
+from astrolake.errors import BadArguments, RowsDoNotReconcile
 from astrolake.job import Job, JobArgs, JobContext, Outcome, flag, main
 from astrolake.lake.writer import Replace
 from astrolake.photometry import spark as stage
@@ -24,15 +24,11 @@ class ExtractSourcesArgs(JobArgs):
     min_pixels: int = flag(5, help="connected pixels above the threshold that make a source")
     aperture_radii_arcsec: tuple[float, ...] = flag((1.5, 3.0, 5.0), help="radii of the circular apertures")
 
-    @property
-    def extraction(self) -> ExtractionOptions:
-        """Options of the kernel."""
-        return ExtractionOptions(detect_sigma=self.detect_sigma, min_pixels=self.min_pixels)
-
     def check(self) -> None:
         """Refuse options that the kernel refuses, before Spark starts."""
-        self.extraction  # noqa: B018 - its validation is the check
-        ExtractionOptions(aperture_radii_px=self.aperture_radii_arcsec)
+        ExtractionOptions(self.detect_sigma, self.min_pixels, aperture_radii_px=self.aperture_radii_arcsec)
+        if len(self.aperture_radii_arcsec) < 2:
+            raise BadArguments("--aperture-radii-arcsec: give two radii or more, objects use the second")
 
 
 def run(args: ExtractSourcesArgs, context: JobContext) -> Outcome:
@@ -40,11 +36,15 @@ def run(args: ExtractSourcesArgs, context: JobContext) -> Outcome:
     images = context.read("images")
     chosen = stage.select_images(images, args.band, args.survey, args.where)
     count = chosen.count()
-    options = stage.SourceOptions(args.extraction, args.aperture_radii_arcsec, args.storage_options)
+    extraction = ExtractionOptions(args.detect_sigma, args.min_pixels)
+    options = stage.SourceOptions(extraction, args.aperture_radii_arcsec, args.storage_options)
     found = stage.source_frame(stage.with_overlaps(images, chosen), count, options)
     found = context.persist(found)
     done, rejected, sources = stage.count_kinds(found)
-    what = Replace("image_id", stage.settled_images(found))
+    tables = (DETECTIONS.name, PIXEL_DETECTIONS.name)
+    known = [context.read(table) for table in tables if context.lake.has_table(table)]
+    owned = stage.with_gone(stage.settled_images(found), images, known)
+    what = Replace("image_id", context.persist(owned))
     on_sky = found.where(f"{stage.KIND} = '{stage.DETECTION}'")
     written = [context.writer.replace_rows(on_sky, DETECTIONS, what)]
     if written[0].rows_new != sources:

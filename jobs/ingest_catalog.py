@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from astrolake.data_access.catalog_files import FORMATS, ReadOptions, list_inputs
 from astrolake.data_access.spark import catalog_frame, plan_catalog, reject_duplicates, split_rejects
+from astrolake.errors import BadInput
 from astrolake.job import Job, JobArgs, JobContext, Outcome, flag, main
 
 
@@ -28,7 +29,7 @@ class IngestCatalogArgs(JobArgs):
     @property
     def reading(self) -> ReadOptions:
         """How to read the files."""
-        hdu = int(self.hdu) if self.hdu.isdigit() else self.hdu or None
+        hdu = int(self.hdu) if self.hdu.isdecimal() and self.hdu.isascii() else self.hdu or None
         return ReadOptions(
             self.ra_column or None, self.dec_column or None, self.columns, self.delimiter,
             hdu=hdu, exclude=self.exclude, storage_options=self.storage_options,
@@ -44,6 +45,9 @@ def run(args: IngestCatalogArgs, context: JobContext) -> Outcome:
     found = context.persist(catalog_frame(context.spark, plan, readable, lost))
     rows, rejects = split_rejects(context.persist(reject_duplicates(found)))
     total, rejected = found.count(), rejects.count()
+    if total and total == rejected:
+        first = rejects.first()
+        raise BadInput(f"no row of the input can be used, the first because: {first and first.message}")
     written = context.writer.replace_rows(rows, plan.table)
     return Outcome(total, written.rows_new, rejected, [written], rejects)
 

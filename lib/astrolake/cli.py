@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deltalake.exceptions import DeltaError
+from pyarrow import ArrowException
 
 from astrolake import __version__
 from astrolake.errors import AstrolakeError, BadArguments
@@ -33,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except BrokenPipeError:
         return 1
-    except (AstrolakeError, DeltaError, OSError) as error:
+    except (AstrolakeError, ArrowException, DeltaError, OSError) as error:
         print(f"astrolake: {error}", file=sys.stderr)
         return 1
 
@@ -71,9 +72,22 @@ def _parser() -> argparse.ArgumentParser:
     plot.add_argument("--truth", default="", help="Parquet file with the true sources, if known")
     demo = commands.add_parser("demo", help="the whole chain on a generated sky")
     demo.add_argument("--dir", default="demo", help="where the sample sky, the lake and the report go")
-    demo.add_argument("--seed", type=int, default=7, help="another seed gives another sky")
+    demo.add_argument(
+        "--seed",
+        type=int,
+        choices=range(2**31),
+        metavar="SEED",
+        default=7,
+        help="another seed gives another sky",
+    )
     demo.set_defaults(command=_demo)
     return parser
+
+
+def _seed(text: str) -> int:
+    if not (text.isdecimal() and text.isascii()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 on")
+    return int(text)
 
 
 def _with_lake(parser: argparse.ArgumentParser, command: object) -> argparse.ArgumentParser:
@@ -97,7 +111,7 @@ def _versions(pairs: Sequence[str]) -> dict[str, int]:
     versions = {}
     for pair in pairs:
         table, _, number = pair.partition("=")
-        if not number.isdigit():
+        if not (number.isdecimal() and number.isascii() and len(number) < 19):
             raise BadArguments(f"--version-of {pair!r}: write TABLE=NUMBER")
         versions[table] = int(number)
     return versions
@@ -116,6 +130,8 @@ def _plot(args: argparse.Namespace) -> None:
     from astrolake.cli_report import write_report
 
     truth = Path(args.truth) if args.truth else None
+    if truth is not None and not truth.is_file():
+        raise BadArguments(f"--truth {args.truth}: there is no such file")
     for path in write_report(_lake(args), Path(args.out), truth):
         print(path)
 

@@ -92,7 +92,7 @@ def test_large_partitions_are_divided_evenly():
 
 @pytest.mark.parametrize(
     ("rows_beside", "order"),
-    [(40, 1), (163, 1), (164, 2), (655, 2), (656, 3)],
+    [(40, 1), (48, 2), (160, 2), (168, 3)],
 )
 def test_a_crowded_table_beside_divides_a_partition_too(rows_beside, order):
     beside = _snapshot(cell_file("b", 1, 3, rows=rows_beside), cell_file("c", 1, 4, rows=10**6))

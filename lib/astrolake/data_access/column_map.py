@@ -64,6 +64,8 @@ _DEGREES_PER_UNIT = {
 }
 #: Columns that the lake itself adds.
 LAKE_COLUMNS = (HEALPIX_COLUMN, "run_id", *PARTITION_COLUMNS)
+#: Names that jobs give to columns of their own on the way: no input column may have them.
+_PASSING_COLUMNS = re.compile(r"_(part|kind|rank|is_reject|reject_\w+|left_rows)$")
 _KEYS = ("source_id", "ra", "dec")
 
 
@@ -127,7 +129,8 @@ def resolve_columns(
         key = lake.lower()
         if key in _KEYS and resolved[key] == name and not converted[key]:
             continue
-        if key in _KEYS or key in {column.lower() for column in LAKE_COLUMNS}:
+        taken = key in _KEYS or key in {column.lower() for column in LAKE_COLUMNS}
+        if taken or _PASSING_COLUMNS.match(key):
             lake = f"input_{lake}"
         extra.append((name, lake))
     _check_distinct(extra)

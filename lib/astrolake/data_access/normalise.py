@@ -235,6 +235,8 @@ def lake_table(name: str, schema: pa.Schema, column_map: ColumnMap) -> Table:
         raise BadArguments(
             f"--table {name!r} must be lower snake case: a letter, then at most 99 letters, digits and _"
         )
+    if "_x_" in name:
+        raise BadArguments(f"--table {name!r}: _x_ joins the two names of a cross-match; choose another name")
     if name in _RESERVED | set(REGISTRY):
         raise BadArguments(f"--table {name!r} is a table that another job writes; choose another name")
     id_type = "string" if pa.types.is_string(_id_type(schema, column_map)) else "int64"

@@ -25,7 +25,7 @@ from astrolake.data_access.normalise import (
     normalise_batch,
     resolve_columns,
 )
-from astrolake.errors import BadInput
+from astrolake.errors import BadArguments, BadInput
 from astrolake.lake.reader import spark_fields
 from astrolake.schema import HEALPIX_COLUMN, Table
 from astrolake.schema.arrow import arrow_schema
@@ -33,6 +33,8 @@ from astrolake.sky.healpix import healpix29
 
 _REJECT = ("source", "error_type", "message", "payload")
 _IS_REJECT = "_is_reject"
+#: What a worker reports when a flag does not fit the files.
+_BAD_ARGUMENTS = "BadArguments"
 #: Rows of a slice: larger files are read by several workers.
 _SLICE_ROWS = 1_000_000
 _COMPRESSED = (".gz", ".bz2", ".xz")
@@ -122,6 +124,9 @@ def plan_catalog(
     probed = sorted(probed, key=lambda row: int(row.i))
     good = [row for row in probed if row.schema is not None]
     rejects = [Reject(files[r.i].uri, r.kind, r.message, "") for r in probed if r.schema is None]
+    for reject in rejects:
+        if reject.error_type == _BAD_ARGUMENTS:
+            raise BadArguments(reject.message)
     if not good:
         raise BadInput(
             f"no input file can be read as a catalog; the first: {rejects[0].message}", rejects[0].error_type
@@ -150,6 +155,8 @@ def _probe(number: int, file: InputFile, options: ReadOptions) -> dict[str, obje
         rows = row_count(file, options)
     except BadInput as error:
         return {"i": number, "kind": error.kind, "message": str(error)}
+    except BadArguments as error:
+        return {"i": number, "kind": _BAD_ARGUMENTS, "message": str(error)}
     return {"i": number, "schema": schema, "rows": -1 if rows is None else rows}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 import re
 import sys
 from collections.abc import Sequence
@@ -135,7 +136,7 @@ def _value_options(hint: Any) -> dict[str, Any]:
         return {"nargs": "+", "action": _Values}
     if hint == tuple[float, ...]:
         return {"nargs": "+", "action": _Values, "type": _numbers}
-    return {"type": hint}
+    return {"type": _number if hint is float else hint}
 
 
 class _Values(argparse.Action):
@@ -162,9 +163,20 @@ def _texts(value: str) -> list[str]:
 
 def _numbers(text: str) -> list[float]:
     try:
-        return [float(part) for part in text.strip("[]").split(",") if part.strip()]
-    except ValueError:
+        return [_number(part) for part in text.strip("[]").split(",") if part.strip()]
+    except argparse.ArgumentTypeError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+
+
+def _number(text: str) -> float:
+    """Return a finite number: NaN and infinities pass every later comparison in silence."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number")
+    return number
 
 
 def _boolean(text: str) -> bool:

@@ -162,6 +162,9 @@ def delta_statistics(metadata: Any) -> str:
         if "." in name or any(s is None or not s.has_null_count for s in groups):
             continue
         nulls[name] = sum(s.null_count for s in groups)
+        if schema.column(i).logical_type.type in ("TIMESTAMP", "DATE", "TIME"):
+            # Reading a bound outside the years of Python's datetime would raise.
+            continue
         bounds = [(s.min, s.max) for s in groups if s.has_min_max]
         empty = [s for s in groups if not s.has_min_max and s.num_values > 0]
         if bounds and not empty:

@@ -32,6 +32,12 @@ _WCS_CARD = re.compile(
     r"|[AB]P?_(ORDER|\d_\d)|NAXIS[12]"
     r"|PLT(RA[HMS]|DEC(SN|D|M|S)|SCALE)|CNPIX[12]|[XY]PIXELSZ|PPO[1-6]|AMD[XY]\d+)$"
 )
+#: Of these cards the value must be a number.
+_NUMBER_CARD = re.compile(
+    r"(CRVAL[12]|CRPIX[12]|CDELT[12]|CROTA[12]|CD[12]_[12]|PC[12]_[12]|PC00[12]00[12]|PV[12]_\d+|LONPOLE|LATPOLE"
+    r"|[AB]P?_(ORDER|\d_\d))$"
+)
+_REFERENCE = {"CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2"}
 _LOOKUP_CARD = re.compile(r"(CPDIS|CQDIS|D2IMDIS)[12]$|AXISCORR$")
 #: Cards of which one must be there, or the pixel scale is astropy's default of 1 degree.
 _SCALE_CARD = re.compile(r"CDELT[12]$|CD[12]_[12]$|PC[12]_[12]$|PC00[12]00[12]$|PPO3$")
@@ -45,13 +51,44 @@ def wcs_cards(cards: str) -> str:
 
     Axes beyond the second are left out, and so are lookup tables of distortions, which lie in
     other HDUs (see `has_lookup_tables`). Empty when the header has no celestial axes.
+
+    Raises
+    ------
+    BadInput
+        When a card holds no number where it should, or the reference position is missing.
     """
     lines = [cards[at : at + 80] for at in range(0, len(cards), 80)]
     chosen = [line for line in lines if _WCS_CARD.match(line[:8].rstrip())]
-    kept = ["WCSAXES =                    2" if line.startswith("WCSAXES ") else line for line in chosen]
+    kept = [_checked(line) for line in chosen]
     names = {line[:8].rstrip() for line in kept}
+    if {"CTYPE1", "CTYPE2"} <= names and (lacking := sorted(_REFERENCE - names)):
+        raise BadInput(f"its WCS lacks the cards {', '.join(lacking)}", "BadWcs")
     is_wcs = {"CTYPE1", "CTYPE2"} <= names or {"AMDX1", "PLTRAH", "CNPIX1"} <= names
     return "\n".join(line.ljust(80) for line in kept) if is_wcs else ""
+
+
+def _checked(line: str) -> str:
+    """Return a WCS card as wcslib reads it: two axes, numbers as numbers, exponents with E.
+
+    wcslib takes what is no number for 0 and stops at the D of a double exponent.
+
+    Raises
+    ------
+    BadInput
+        When a card that should hold a finite number does not.
+    """
+    if line.startswith("WCSAXES "):
+        return "WCSAXES =                    2"
+    if not _NUMBER_CARD.match(line[:8].rstrip()):
+        return line
+    value = line[10:].split("/", maxsplit=1)[0].strip()
+    try:
+        number = float(value.upper().replace("D", "E"))
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise BadInput(f"its WCS card {line[:8].rstrip()} is {value or 'empty'!r}, not a number", "BadWcs")
+    return str(fits.Card(line[:8].rstrip(), number)) if "D" in value.upper() else line
 
 
 def has_lookup_tables(cards: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ def read_bytes(uri: str, storage_options: Options = None) -> bytes:
         When the file is not there or cannot be read.
     """
     path = _path(uri)
+    _require_regular(path, uri)
     with _reading(uri):
         return bytes(filesystem(canonical_uri(uri), storage_options).cat_file(path))
 
@@ -76,6 +78,7 @@ def open_stream(uri: str, storage_options: Options = None) -> Iterator[BinaryIO]
         When the file is not there, cannot be read, or its packing is damaged.
     """
     fs = filesystem(canonical_uri(uri), storage_options)
+    _require_regular(_path(uri), uri)
     with _reading(uri), fs.open(_path(uri), "rb") as stream:
         head = stream.read(3)
         stream.seek(0)
@@ -94,6 +97,12 @@ def sibling_names(uri: str, storage_options: Options = None) -> list[str]:
     except OSError:
         # A file may be readable where its directory is not: it then has no companions.
         return []
+
+
+def _require_regular(path: str, uri: str) -> None:
+    """Refuse pipes, sockets and devices, which could be read for ever."""
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise BadInput(f"{uri}: a pipe, socket or device, not a file; leave it out", "NotAFile")
 
 
 def _path(uri: str) -> str:

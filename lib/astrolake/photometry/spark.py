@@ -86,8 +86,14 @@ def select_images(images: DataFrame, bands: Sequence[str], survey: str, where: s
     try:
         science = science.where(where) if where else science
     except PySparkException as error:
-        raise BadArguments(f"--where {where!r} is no condition on images: {error}") from error
-    if science.isEmpty():
+        first = str(error).splitlines()[0]
+        raise BadArguments(f"--where {where!r} is no condition on images: {first}") from error
+    try:
+        nothing = science.isEmpty()
+    except PySparkException as error:
+        first = str(error).splitlines()[0]
+        raise BadArguments(f"--where {where!r} fails on a row of images: {first}") from error
+    if nothing:
         raise BadArguments("no science image matches; see `astrolake sql 'SELECT * FROM images'`")
     return science
 
@@ -187,6 +193,14 @@ def settled_images(found: DataFrame) -> DataFrame:
     An image that could not be read for a passing reason is not among them: it keeps its rows.
     """
     return found.where(F.col(KIND).isin(IMAGE, REJECT) & F.col("image_id").isNotNull()).select("image_id")
+
+
+def with_gone(settled: DataFrame, images: DataFrame, known: Sequence[DataFrame]) -> DataFrame:
+    """Return the settled image_ids and those of known sources whose image is no longer in `images`."""
+    for sources in known:
+        ids = sources.select("image_id").distinct()
+        settled = settled.unionByName(ids.join(images.select("image_id"), "image_id", how="left_anti"))
+    return settled.distinct()
 
 
 def settled_files(found: DataFrame) -> DataFrame:
