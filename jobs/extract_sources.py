@@ -41,10 +41,9 @@ def run(args: ExtractSourcesArgs, context: JobContext) -> Outcome:
     found = stage.source_frame(stage.with_overlaps(images, chosen), count, options)
     found = context.persist(found)
     done, rejected, sources = stage.count_kinds(found)
-    tables = (DETECTIONS.name, PIXEL_DETECTIONS.name)
-    known = [context.read(table) for table in tables if context.lake.has_table(table)]
-    owned = stage.with_gone(stage.settled_images(found), images, known)
-    what = Replace("image_id", context.persist(owned))
+    known = [context.read(t.name) for t in (DETECTIONS, PIXEL_DETECTIONS) if context.lake.has_table(t.name)]
+    owned = context.persist(stage.with_gone(stage.settled_images(found), images, known))
+    what = Replace("image_id", owned)
     on_sky = found.where(f"{stage.KIND} = '{stage.DETECTION}'")
     written = [context.writer.replace_rows(on_sky, DETECTIONS, what)]
     if written[0].rows_new != sources:
