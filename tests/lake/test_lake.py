@@ -175,6 +175,15 @@ def test_a_directory_without_a_log_is_no_table(lake, tmp_path):
     assert not lake.has_table("left_by_a_killed_run")
 
 
+def test_a_log_without_a_commit_is_no_table(lake, tmp_path):
+    for folder in ("stars/dataset", "rejects"):
+        (tmp_path / "my lake" / folder / "_delta_log").mkdir(parents=True)
+    (tmp_path / "my lake" / "rejects" / "_delta_log" / "_commit_1.json.tmp").touch()
+    assert lake.tables() == []
+    assert not lake.has_table("stars")
+    assert not lake.has_table("rejects")
+
+
 def test_delta_storage_is_below_dataset_for_positional_tables_alone(lake):
     put_rows(lake, STARS, [STAR])
     put_rows(lake, REJECTS, [{"source": "x"}])

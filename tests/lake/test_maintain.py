@@ -1,14 +1,17 @@
 import os
 import time
+from datetime import UTC, datetime
 
+import pyarrow.parquet as pq
 import pytest
 from commits import STARS
 from lake_tables import put_rows
 
-from astrolake.lake.delta import Snapshot, apply_commit, read_snapshot
+from astrolake.lake.delta import Snapshot, apply_commit, load_table, read_snapshot
 from astrolake.lake.lake import Lake
 from astrolake.lake.maintain import Tidied, compact_table, declared, vacuum_table
 from astrolake.lake.reader import read_table
+from astrolake.lake.runs import RunRecord, read_runs
 from astrolake.lake.writer import TableWriter
 from astrolake.schema import CATALOG, CROSSMATCH, DETECTIONS, OBJECTS, REJECTS, Column
 
@@ -48,8 +51,10 @@ def _layout(lake: Lake) -> list[tuple[int, int, int]]:
     return sorted((file.order, file.npix, file.rows) for file in _snapshot(lake).files)
 
 
-def _ids(spark, lake: Lake, table: str = "stars") -> list[int]:
-    return sorted(read_table(spark, lake, table).toPandas()["source_id"])
+def _values(lake: Lake, column: str, version: int | None = None) -> list:
+    snapshot = read_snapshot(lake.delta_storage("stars"), version)
+    files = [pq.ParquetFile(snapshot.storage.path(file.path)) for file in snapshot.files]
+    return sorted(value for file in files for value in file.read([column]).column(0).to_pylist())
 
 
 def test_vacuum_deletes_superseded_files_and_orphans(lake):
@@ -76,10 +81,10 @@ def test_orphans_are_deleted_from_their_age_on(lake, age_hours, left):
     assert os.path.exists(path) == left
 
 
-def test_young_superseded_files_stay_for_time_travel(spark, lake):
+def test_young_superseded_files_stay_for_time_travel(lake):
     put_rows(lake, STARS, ROWS[:5], "run-2")
     assert vacuum_table(lake, "stars", 24, dry_run=False).superseded == 0
-    assert read_table(spark, lake, "stars", 0).count() == 12
+    assert _values(lake, "source_id", 0) == list(range(12))
 
 
 def test_vacuum_of_a_tidy_table_does_nothing(lake):
@@ -109,7 +114,7 @@ def test_small_partitions_are_merged(spark, lake):
     assert len(fine) > 3
     assert _compact(spark, lake, max_rows=1000)
     assert _layout(lake) == [(0, 4, 20)]
-    assert _ids(spark, lake) == list(range(20))
+    assert _values(lake, "source_id") == list(range(20))
 
 
 def test_large_partitions_are_divided(spark, lake):
@@ -117,7 +122,7 @@ def test_large_partitions_are_divided(spark, lake):
     put_rows(lake, STARS, rows, "run-2")
     assert _compact(spark, lake, max_rows=5)
     assert all(rows <= 5 for _, _, rows in _layout(lake))
-    assert _ids(spark, lake) == list(range(20))
+    assert _values(lake, "source_id") == list(range(20))
 
 
 def test_compaction_ends_where_a_new_table_would_be(spark, lake):
@@ -134,7 +139,7 @@ def test_compaction_keeps_runs_units_and_columns(spark, lake):
     put_rows(lake, STARS, [{"source_id": i, "ra": 45.0 + i, "dec": 0.0} for i in range(9)], "run-2")
     _compact(spark, lake, max_rows=3)
     assert _snapshot(lake).schema.equals(before)
-    assert set(read_table(spark, lake, "stars").toPandas()["run_id"]) == {"run-2"}
+    assert set(_values(lake, "run_id")) == {"run-2"}
     assert declared("stars", _snapshot(lake)).column("ra").unit == "deg"
 
 
@@ -150,21 +155,35 @@ def test_an_empty_table_needs_no_compaction(spark, lake):
     assert not _compact(spark, lake)
 
 
-def test_many_small_flat_files_are_merged(spark, lake):
+@pytest.fixture
+def many_runs(lake) -> Lake:
+    """The lake with ten recorded runs, each in a file of its own."""
     for i in range(10):
-        frame = spark.createDataFrame(
-            [("test", f"file {i}", "Bad", "bad", None)],
-            "job string, source string, error_type string, message string, payload string",
-        )
-        apply_commit(TableWriter(spark, lake, f"run-{i}", "test").append_rows(frame, REJECTS).commit)
-    assert not _compact(spark, lake, "rejects")
-    assert len(_snapshot(lake, "rejects").files) == 1
-    assert sorted(read_table(spark, lake, "rejects").toPandas()["source"]) == [f"file {i}" for i in range(10)]
+        RunRecord(f"run-{i}", "test", "0", {}, datetime(2025, 6, 1, tzinfo=UTC)).record(lake)
+    return lake
 
 
-def test_a_few_flat_files_are_left(spark, lake):
+def test_many_small_flat_files_are_merged(many_runs):
+    assert not _compact(None, many_runs, "runs")
+    assert len(_snapshot(many_runs, "runs").files) == 1
+    assert sorted(read_runs(many_runs, ["run_id"]).column(0).to_pylist()) == [f"run-{i}" for i in range(10)]
+
+
+def test_a_dry_run_merges_no_flat_files(many_runs):
+    assert not _compact(None, many_runs, "runs", dry_run=True)
+    assert len(_snapshot(many_runs, "runs").files) == 10
+
+
+def test_a_tidied_table_is_one_that_every_engine_reads(many_runs):
+    _compact(None, many_runs, "runs")
+    vacuum_table(many_runs, "runs", 0, dry_run=False)
+    protocol = load_table(many_runs.delta_storage("runs")).protocol()
+    assert (protocol.min_reader_version, protocol.min_writer_version) == (1, 2)
+
+
+def test_a_few_flat_files_are_left(lake):
     put_rows(lake, REJECTS, [{"source": "x"}])
-    assert not _compact(spark, lake, "rejects")
+    assert not _compact(None, lake, "rejects")
     assert _snapshot(lake, "rejects").version == 0
 
 

@@ -101,9 +101,9 @@ class Lake:
         """
         base = self.table_storage(table)
         if positional is None:
-            if base.fs.exists(base.path("dataset", "_delta_log")):
+            if _has_log(base, "dataset"):
                 positional = True
-            elif base.fs.exists(base.path("_delta_log")):
+            elif _has_log(base):
                 positional = False
             else:
                 raise TableNotFound(f"{self.uri} has no table {table!r}; it has {self.tables()}")
@@ -122,15 +122,21 @@ class Lake:
         names = self._children()
         if "crossmatches" in names:
             names += [f"crossmatches/{child}" for child in self._children("crossmatches")]
-        fs, path = self.storage.fs, self.storage.path
-        logs = ("dataset/_delta_log", "_delta_log")
-        return sorted(name for name in names if any(fs.exists(path(name, log)) for log in logs))
+        return sorted(n for n in names if _has_log(self.storage, n, "dataset") or _has_log(self.storage, n))
 
     def _children(self, *parts: str) -> list[str]:
         entries = self.storage.fs.ls(self.storage.path(*parts), detail=True)
         return [
             entry["name"].rstrip("/").rsplit("/", 1)[-1] for entry in entries if entry["type"] == "directory"
         ]
+
+
+def _has_log(storage: Storage, *parts: str) -> bool:
+    fs, log = storage.fs, storage.path(*parts, "_delta_log")
+    if not storage.is_local:
+        return bool(fs.exists(log))
+    # A first commit for which the disk had no room leaves an empty directory.
+    return bool(fs.isdir(log)) and any(name.endswith(".json") for name in fs.ls(log, detail=False))
 
 
 def _usable_storage(uri: str, options: dict[str, str] | None) -> Storage:
