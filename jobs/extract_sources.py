@@ -5,12 +5,16 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-from astrolake.errors import BadArguments, RowsDoNotReconcile
+from astrolake.errors import BadArguments
 from astrolake.job import Job, JobArgs, JobContext, Outcome, flag, main
+from astrolake.lake.reader import spark_fields
+from astrolake.lake.staging import Staged
 from astrolake.lake.writer import Replace
 from astrolake.photometry import spark as stage
 from astrolake.photometry.options import ExtractionOptions
 from astrolake.schema import DETECTIONS, PIXEL_DETECTIONS
+
+_TABLES = (DETECTIONS, PIXEL_DETECTIONS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,24 +38,20 @@ class ExtractSourcesArgs(JobArgs):
 def run(args: ExtractSourcesArgs, context: JobContext) -> Outcome:
     """Extract each image on an executor and replace its detections; units are images."""
     images = context.read("images")
-    chosen = stage.select_images(images, args.band, args.survey, args.where)
-    count = chosen.count()
+    chosen, count = stage.select_images(images, args.band, args.survey, args.where)
+    writer = context.writer
+    stages = (*map(writer.stage_spec, _TABLES), writer.stage_as(stage.STATUSES, stage.STATUS_SCHEMA))
     extraction = ExtractionOptions(args.detect_sigma, args.min_pixels)
-    options = stage.SourceOptions(extraction, args.aperture_radii_arcsec, args.storage_options)
-    found = stage.source_frame(stage.with_overlaps(images, chosen), count, options)
-    found = context.persist(found)
-    done, rejected, sources = stage.count_kinds(found)
-    known = [context.read(t.name) for t in (DETECTIONS, PIXEL_DETECTIONS) if context.lake.has_table(t.name)]
-    owned = context.persist(stage.with_gone(stage.settled_images(found), images, known))
-    what = Replace("image_id", owned)
-    on_sky = found.where(f"{stage.KIND} = '{stage.DETECTION}'")
-    written = [context.writer.replace_rows(on_sky, DETECTIONS, what)]
-    if written[0].rows_new != sources:
-        raise RowsDoNotReconcile(f"{sources} sources were measured, {written[0].rows_new} written")
-    pixel_only = found.where(f"{stage.KIND} = '{stage.PIXEL_DETECTION}'")
-    if context.lake.has_table(PIXEL_DETECTIONS.name) or not pixel_only.isEmpty():
-        written.append(context.writer.replace_rows(pixel_only, PIXEL_DETECTIONS, what))
-    return Outcome(count, done, rejected, written, stage.rejects_of(found))
+    options = stage.SourceOptions(extraction, args.aperture_radii_arcsec, args.storage_options, stages)
+    found = stage.source_reports(stage.with_overlaps(images, chosen), count, options)
+    staged, counts = stage.collect_sources(found)
+    statuses = writer.staged_frame(staged[stage.STATUSES], spark_fields(stage.STATUS_SCHEMA))
+    what = Replace("image_id", stage.kept_images(images, statuses), others=True)
+    # A table of pixel positions only comes to be with the first image that needs it.
+    tables = [t for t in _TABLES if t == DETECTIONS or t.name in staged or context.lake.has_table(t.name)]
+    written = [writer.replace_staged(staged.get(t.name, Staged()), t, what) for t in tables]
+    rejects = stage.rejects_of(statuses) if {stage.REJECT, stage.NOTE} & set(counts) else None
+    return Outcome(count, counts.get(stage.IMAGE, 0), counts.get(stage.REJECT, 0), written, rejects)
 
 
 JOB = Job("extract_sources", ExtractSourcesArgs, run, __doc__ or "")

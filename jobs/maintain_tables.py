@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from astrolake.errors import BadArguments
 from astrolake.job import Job, JobArgs, JobContext, Outcome, flag, main
 from astrolake.job.tables import chosen_tables
-from astrolake.lake.maintain import compact_table, vacuum_table
+from astrolake.lake.maintain import compact_table, vacuum_staging, vacuum_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,7 @@ def run(args: MaintainTablesArgs, context: JobContext) -> Outcome:
     names = chosen_tables(context.lake, args.tables)
     for name in names:
         vacuum_table(context.lake, name, args.vacuum_hours, dry_run=args.dry_run)
+    vacuum_staging(context.lake, args.vacuum_hours, dry_run=args.dry_run)
     compacted = [compact_table(context.writer, name, dry_run=args.dry_run) for name in names if args.compact]
     written = [one for one in compacted if one is not None]
     return Outcome(len(names), len(names), 0, written)

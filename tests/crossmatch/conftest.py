@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from partition_files import write_partitions
 
 from astrolake.lake.delta import Commit, apply_commit
 from astrolake.lake.lake import Lake
 from astrolake.lake.partitioning import COUNT_ORDER, Leaves, plan_leaves
-from astrolake.lake.sink import SinkSpec, write_partitions
+from astrolake.lake.sink import SinkSpec
 from astrolake.schema import CATALOG, HEALPIX_COLUMN, Column
 from astrolake.schema.arrow import arrow_schema, delta_schema
 from astrolake.sky.healpix import healpix29
@@ -54,4 +55,4 @@ def _sorted_parts(rows: pd.DataFrame, spec: SinkSpec, max_rows: int) -> tuple:
     rows = rows.assign(**tags)
     batches = pa.Table.from_pandas(rows.sort_values(HEALPIX_COLUMN), preserve_index=False).to_batches()
     parts = zip(leaves.order.tolist(), leaves.npix.tolist(), strict=True)
-    return iter(batches), spec, {i: (order, 0, npix) for i, (order, npix) in enumerate(parts)}, "_part"
+    return iter(batches), spec, {i: (order, 0, npix) for i, (order, npix) in enumerate(parts)}

@@ -37,18 +37,18 @@ _DRIVER = textwrap.dedent(
     def die(*_):
         os.kill(os.getpid(), signal.SIGKILL)
 
-    count = stage.count_kinds
+    collect = stage.collect_sources
 
     def while_extracting(found):
         threading.Timer(1.0, die).start()  # workers are reading images by then
-        return count(found)
+        return collect(found)
 
     def after_commit(pending):
         commit(pending)
         die()
 
     if moment == "while extracting":
-        stage.count_kinds = while_extracting
+        stage.collect_sources = while_extracting
     if moment == "before commit":
         runner.apply_commit = die
     if moment == "after commit":
@@ -115,7 +115,9 @@ def test_killed_and_rerun_gives_the_same_table(lake_copy, moment):
     if orphans:
         refused = run("publish_tables", lake_copy, "--tables", "detections")
         assert refused["rows_rejected"] == 1, "a run that may still write keeps the table from HATS readers"
+    assert (lake_copy / "_staging" / killed[0]["run_id"]).exists(), "what it staged outlives it"
     run("maintain_tables", lake_copy, "--vacuum-hours", 0)
+    assert not list((lake_copy / "_staging").iterdir())
     assert run("publish_tables", lake_copy)["rows_rejected"] == 0
     assert is_valid_catalog(lake.table_storage("detections").path(), strict=True)
     pd.testing.assert_frame_equal(rows_of(lake), after)

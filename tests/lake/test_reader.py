@@ -6,6 +6,7 @@ from commits import STARS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lake_tables import put_rows
+from partition_files import write_partitions
 
 from astrolake.errors import MissingColumns, TableNotFound
 from astrolake.lake.delta import Commit, apply_commit, read_snapshot
@@ -18,7 +19,7 @@ from astrolake.lake.reader import (
     require_columns,
     table_snapshot,
 )
-from astrolake.lake.sink import SinkSpec, write_partitions
+from astrolake.lake.sink import SinkSpec
 from astrolake.schema import HEALPIX_COLUMN
 from astrolake.schema.arrow import arrow_schema, delta_schema
 from astrolake.sky.healpix import healpix29
@@ -48,7 +49,7 @@ def index(lake) -> np.ndarray:
     storage = lake.delta_storage("stars", positional=True)
     spec = SinkSpec(storage, arrow_schema(STARS), "run-1")
     parts = {4: (0, 0, 4), 7: (0, 0, 7)}
-    adds = tuple(write_partitions(iter(rows.to_batches(10_000)), spec, parts, "_part"))
+    adds = tuple(write_partitions(iter(rows.to_batches(10_000)), spec, parts))
     apply_commit(Commit(storage, delta_schema(STARS), adds, (), None, "run-1", "test"))
     return index
 

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from astrolake.lake.sink import ROW_GROUP_ROWS, SinkSpec, conform, write_partitions
+from astrolake.lake.sink import ROW_GROUP_ROWS, SinkSpec, conform, write_file
 from astrolake.lake.storage import Storage
 from astrolake.schema import HEALPIX_COLUMN
 
@@ -17,16 +17,13 @@ def storage(tmp_path) -> Storage:
     return Storage.at(str(tmp_path / "my table"))
 
 
-def _batch(columns: dict, schema: pa.Schema, part: int | list[int] = 0) -> pa.RecordBatch:
+def _batch(columns: dict, schema: pa.Schema) -> pa.RecordBatch:
     arrays = [pa.array(columns[field.name], field.type) for field in schema]
-    size = len(arrays[0])
-    parts = pa.array([part] * size if isinstance(part, int) else part, pa.int32())
-    return pa.RecordBatch.from_arrays([*arrays, parts], names=[*schema.names, "_part"])
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def _write(storage, schema, *batches, partitions=None):
-    spec = SinkSpec(storage, schema, "run-1")
-    return list(write_partitions(iter(batches), spec, partitions or {0: ()}, "_part"))
+def _write(storage, schema, *batches, partition=()):
+    return list(write_file(iter(batches), SinkSpec(storage, schema, "run-1"), partition))
 
 
 def _statistics(storage, column, values, arrow_type) -> tuple:
@@ -41,25 +38,18 @@ def _parquet(storage, file) -> pq.ParquetFile:
     return pq.ParquetFile(storage.path(file.path))
 
 
-def test_each_part_becomes_a_file_in_its_hive_directory(storage):
-    batch = _batch({HEALPIX_COLUMN: [1, 2, 3], "mag": [1.0, 2.0, 3.0]}, POSITIONS, [4, 4, 7])
-    files = _write(storage, POSITIONS, batch, partitions={4: (0, 0, 0), 7: (5, 10_000, 12_345)})
-    assert [file.path.rsplit("/", 1)[0] for file in files] == [
-        "Norder=0/Dir=0/Npix=0",
-        "Norder=5/Dir=10000/Npix=12345",
-    ]
-    assert [file.partition for file in files] == [(0, 0, 0), (5, 10_000, 12_345)]
-    assert [_parquet(storage, file).read().column("mag").to_pylist() for file in files] == [[1.0, 2.0], [3.0]]
+def test_a_partition_is_a_file_in_its_hive_directory(storage):
+    batch = _batch({HEALPIX_COLUMN: [1, 2], "mag": [1.0, 2.0]}, POSITIONS)
+    (file,) = _write(storage, POSITIONS, batch, partition=(5, 10_000, 12_345))
+    assert file.path.rsplit("/", 1)[0] == "Norder=5/Dir=10000/Npix=12345"
+    assert file.partition == (5, 10_000, 12_345)
+    assert _parquet(storage, file).read().column("mag").to_pylist() == [1.0, 2.0]
 
 
-def test_a_part_that_spans_batches_is_one_file(storage):
-    parts = ([0, 0], [0, 1], [1, 1])
-    batches = [
-        _batch({HEALPIX_COLUMN: [2 * i, 2 * i + 1], "mag": [0.0, 0.0]}, POSITIONS, part)
-        for i, part in enumerate(parts)
-    ]
-    files = _write(storage, POSITIONS, *batches, partitions={0: (0, 0, 0), 1: (0, 0, 1)})
-    assert [_parquet(storage, file).read().column(0).to_pylist() for file in files] == [[0, 1, 2], [3, 4, 5]]
+def test_all_batches_go_to_one_file(storage):
+    batches = [_batch({HEALPIX_COLUMN: [2 * i, 2 * i + 1], "mag": [0.0, 0.0]}, POSITIONS) for i in range(3)]
+    (file,) = _write(storage, POSITIONS, *batches)
+    assert _parquet(storage, file).read().column(0).to_pylist() == list(range(6))
 
 
 def test_the_file_tells_its_size_and_rows(storage):

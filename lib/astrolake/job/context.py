@@ -11,6 +11,7 @@ from pyspark.storagelevel import StorageLevel
 from astrolake.lake.delta import Snapshot
 from astrolake.lake.lake import Lake
 from astrolake.lake.reader import frame_of, table_snapshot
+from astrolake.lake.staging import clear_staging
 from astrolake.lake.writer import TableWriter, Written
 
 
@@ -32,9 +33,10 @@ class JobContext:
         return self.kept[-1]
 
     def close(self) -> None:
-        """Let go of what `persist` kept."""
+        """Let go of what `persist` kept and of what the writer staged."""
         for rows in self.kept:
             rows.unpersist()
+        clear_staging(self.lake.storage, self.run_id)
 
     @property
     def writer(self) -> TableWriter:

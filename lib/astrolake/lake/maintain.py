@@ -12,6 +12,7 @@ from astrolake.lake.delta import Snapshot, load_table
 from astrolake.lake.hats import claims_of, release_claim
 from astrolake.lake.lake import Lake
 from astrolake.lake.reader import frame_of, table_snapshot
+from astrolake.lake.staging import clear_staging, stale_staging
 from astrolake.lake.vacuum import delete_orphans, find_orphans, vacuum_superseded
 from astrolake.lake.writer import TableWriter, Written
 from astrolake.schema import REGISTRY, Table
@@ -50,6 +51,16 @@ def vacuum_table(lake: Lake, table: str, hours: float, *, dry_run: bool) -> Tidi
     verb = "would delete" if dry_run else "deleted"
     _LOG.info("%s: %s %d superseded files, %d orphans", table, verb, len(superseded), len(orphans))
     return Tidied(table, len(superseded), len(orphans))
+
+
+def vacuum_staging(lake: Lake, hours: float, *, dry_run: bool) -> list[str]:
+    """Delete what killed runs staged at least `hours` ago and return those runs."""
+    runs = stale_staging(lake.storage, time.time() - hours * 3600)
+    for run_id in runs:
+        _LOG.info("%s what %s staged", "would delete" if dry_run else "deleting", run_id)
+        if not dry_run:
+            clear_staging(lake.storage, run_id)
+    return runs
 
 
 def compact_table(writer: TableWriter, table: str, *, dry_run: bool) -> Written | None:

@@ -121,12 +121,7 @@ class RegionReader:
     def _read_file(self, file: DataFile, ranges: np.ndarray) -> Iterator[pa.Table]:
         with self.storage.fs.open(self.storage.path(file.path), "rb") as stream:
             parquet = pq.ParquetFile(stream)
-            key = parquet.schema_arrow.get_field_index(HEALPIX_COLUMN)
-            groups = [
-                g
-                for g in range(parquet.num_row_groups)
-                if _group_touches(parquet.metadata.row_group(g).column(key).statistics, ranges)
-            ]
+            groups = touched_groups(parquet, ranges)
             if not groups:
                 return
             rows = parquet.read_row_groups(groups, columns=self._names())
@@ -144,11 +139,14 @@ def overlap(ranges: np.ndarray, lows: np.ndarray, highs: np.ndarray) -> np.ndarr
     return np.asarray((at >= 0) & (ranges[np.maximum(at, 0), 1] > lows))
 
 
-def _group_touches(statistics: pq.Statistics | None, ranges: np.ndarray) -> bool:
-    if statistics is None or not statistics.has_min_max:
-        return True
-    low, high = np.array([statistics.min], np.int64), np.array([statistics.max + 1], np.int64)
-    return bool(overlap(ranges, low, high)[0])
+def touched_groups(parquet: pq.ParquetFile, ranges: np.ndarray) -> list[int]:
+    """Return the row groups that may hold rows with `_healpix_29` in any of the half-open ranges."""
+    key = parquet.metadata.schema.names.index(HEALPIX_COLUMN)
+    found = [parquet.metadata.row_group(g).column(key).statistics for g in range(parquet.num_row_groups)]
+    if any(s is None or not s.has_min_max for s in found):
+        return list(range(parquet.num_row_groups))
+    lows, highs = (np.array([getattr(s, name) for s in found], np.int64) for name in ("min", "max"))
+    return [int(g) for g in np.flatnonzero(overlap(ranges, lows, highs + 1))]
 
 
 def merge_ranges(ranges: np.ndarray) -> np.ndarray:

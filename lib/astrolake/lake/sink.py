@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -90,43 +89,17 @@ class PartitionFile:
         return DataFile(self.path, size, metadata.num_rows, self.partition, delta_statistics(metadata))
 
 
-def write_partitions(
-    batches: Iterable[pa.RecordBatch],
-    spec: SinkSpec,
-    partitions: dict[int, tuple[int, ...]],
-    part_column: str,
+def write_file(
+    batches: Iterable[pa.RecordBatch], spec: SinkSpec, partition: tuple[int, ...] = ()
 ) -> Iterator[DataFile]:
-    """Write batches sorted by (part, `_healpix_29`) to one file for each part.
-
-    Parameters
-    ----------
-    batches : iterator of RecordBatch
-        The stored columns and `part_column`, an int64 that names the part.
-    partitions : dict
-        Partition values of each part.
-
-    Yields
-    ------
-    DataFile
-        Each file once it is finished.
-    """
-    current: PartitionFile | None = None
-    part = None
+    """Write sorted batches to one file and yield it; without rows there is none."""
+    file: PartitionFile | None = None
     for batch in batches:
-        parts = batch.column(part_column).to_numpy(zero_copy_only=False)
-        edges = np.flatnonzero(np.diff(parts)) + 1
-        rows = conform(pa.Table.from_batches([batch]), spec.schema)
-        for begin, end in zip([0, *edges], [*edges, len(parts)], strict=True):
-            if begin == end:
-                continue
-            if current is None or parts[begin] != part:
-                if current is not None:
-                    yield current.close()
-                part = parts[begin]
-                current = PartitionFile(spec, partitions[int(part)])
-            current.write(rows.slice(int(begin), int(end - begin)))
-    if current is not None:
-        yield current.close()
+        if batch.num_rows:
+            file = file or PartitionFile(spec, partition)
+            file.write(conform(pa.Table.from_batches([batch]), spec.schema))
+    if file is not None:
+        yield file.close()
 
 
 def conform(rows: pa.Table, schema: pa.Schema) -> pa.Table:

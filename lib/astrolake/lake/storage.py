@@ -126,3 +126,9 @@ def fsspec_options(options: dict[str, str]) -> dict[str, Any]:
     if region := options.get("AWS_REGION"):
         found["client_kwargs"] = {"region_name": region}
     return found
+
+
+def modified_s(info: dict[str, Any]) -> float:
+    """Return when a listed file was last written, in seconds since 1970."""
+    stamp: Any = info.get("mtime", info.get("LastModified"))
+    return float(stamp.timestamp() if hasattr(stamp, "timestamp") else stamp)

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from astrolake.lake.delta import load_table, snapshot_of
-from astrolake.lake.storage import Storage
+from astrolake.lake.storage import Storage, modified_s
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def find_orphans(storage: Storage) -> list[Orphan]:
     known = {file.path for file in snapshot_of(handle, storage).files}
     known |= set(handle.vacuum(retention_hours=0, dry_run=True, enforce_retention_duration=False))
     return [
-        Orphan(name, int(str(info["size"])), _modified_s(info))
+        Orphan(name, int(str(info["size"])), modified_s(info))
         for name, info in sorted(_data_files(storage).items())
         if name not in known
     ]
@@ -87,8 +87,3 @@ def _data_files(storage: Storage) -> dict[str, dict[str, object]]:
 
 def _is_data(name: str) -> bool:
     return name.endswith(".parquet") and not any(part.startswith(("_", ".")) for part in name.split("/"))
-
-
-def _modified_s(info: dict[str, object]) -> float:
-    stamp = info.get("mtime", info.get("LastModified"))
-    return stamp.timestamp() if hasattr(stamp, "timestamp") else float(str(stamp))

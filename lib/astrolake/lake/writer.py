@@ -1,6 +1,8 @@
-"""The driver's side of a write: plan partitions, let executors write, hand back one commit.
+"""Writing tables: executors stage rows and merge them into adaptive HEALPix partitions; the runner commits.
 
-A writer never commits by itself: the job runner commits once the rows reconcile.
+A table is cut into partitions from the row counts of small cells, which workers report
+while they stage. Each partition is then written by one task that reads its span of every run.
+Nothing is committed here: `Written.commit` says what the transaction will be.
 """
 
 from __future__ import annotations
@@ -14,21 +16,32 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
+from pyspark.sql.pandas.types import from_arrow_schema
 
-from astrolake.errors import RowsDoNotReconcile
+from astrolake.errors import CommitConflict, RowsDoNotReconcile
 from astrolake.lake.delta import Commit, DataFile, Snapshot, read_snapshot
 from astrolake.lake.hats import claim_table, retract_hats_metadata
 from astrolake.lake.lake import Lake
+from astrolake.lake.merge import MergePlan
 from astrolake.lake.partitioning import COUNT_ORDER, MAX_ROWS, Leaves, plan_leaves
 from astrolake.lake.reader import frame_of
-from astrolake.lake.sink import SinkSpec, write_partitions
+from astrolake.lake.sink import SinkSpec, write_file
+from astrolake.lake.staging import REPORT_FIELDS, Staged, StagedRun, Stager, StageSpec, collect_reports
 from astrolake.schema.arrow import arrow_schema, delta_schema
 from astrolake.schema.model import HEALPIX_COLUMN, Table
-from astrolake.schema.spark import spark_type
-from astrolake.sky.healpix import KEY_ORDER
+from astrolake.schema.spark import spark_schema, spark_type
+from astrolake.sky.healpix import KEY_ORDER, cell_range
 
-_PART = "_part"
-_FILE_SCHEMA = "path string, size long, rows long, partition array<int>, stats string"
+_FILE_SCHEMA = pa.schema(
+    [
+        ("path", pa.string()),
+        ("size", pa.int64()),
+        ("rows", pa.int64()),
+        ("partition", pa.list_(pa.int32())),
+        ("stats", pa.string()),
+    ]
+)
+_FILE_FIELDS = from_arrow_schema(_FILE_SCHEMA)
 #: Rows of an unpartitioned file.
 _FLAT_ROWS = 1_000_000
 #: More shuffle partitions than this cost more than they spread.
@@ -37,23 +50,25 @@ _MOST_TASKS = 2_000
 
 @dataclass(frozen=True)
 class Replace:
-    """What a write replaces: all rows (`key` None), or those whose key is among `values`.
+    """What a write replaces: the rows whose key is among `values`.
 
     Parameters
     ----------
-    key : str or None
+    key : str
         Column that says who owns a row, e.g. ``image_id``.
-    values : DataFrame or None
-        One column named `key`: what the job owns.
+    values : DataFrame
+        One column named `key`, distinct.
+    others : bool
+        Replace the rows whose key is not among `values`, instead.
     """
 
-    key: str | None = None
-    values: DataFrame | None = None
+    key: str
+    values: DataFrame
+    others: bool = False
 
-    @property
-    def whole(self) -> bool:
-        """Whether all rows are replaced."""
-        return self.key is None or self.values is None
+    def kept(self, rows: DataFrame) -> DataFrame:
+        """Return the rows that stay."""
+        return rows.join(self.values, self.key, how="left_semi" if self.others else "left_anti")
 
 
 @dataclass(frozen=True)
@@ -95,37 +110,76 @@ class TableWriter:
         Parameters
         ----------
         rows : DataFrame
-            The stored columns but `run_id`; a positional table's rows are written sorted by
-            `_healpix_29` into adaptive partitions. Computed twice: persist it when dear.
+            The stored columns but `run_id`. Those of a positional table are computed once, of
+            another twice: persist them when dear.
 
         Raises
         ------
         RowsDoNotReconcile
             When the files hold another number of rows than were to be written.
         """
-        rows = self._declared(rows, table)
-        storage = self.lake.delta_storage(table.name, positional=table.positional)
-        old = read_snapshot(storage)
+        if table.positional:
+            return self.replace_staged(self.stage(rows, table), table, what)
+        return self._write_flat(self._declared(rows, table), table, what)
+
+    def replace_staged(self, staged: Staged, table: Table, what: Replace | None = None) -> Written:
+        """Write staged rows in place of those that `what` names (all by default)."""
         if not table.positional:
-            return self._write_flat(rows, table, old, what or Replace())
+            return self._write_flat(self.staged_frame(staged, spark_schema(table)), table, what)
         catalog = self.lake.table_storage(table.name)
         claim_table(catalog, self.run_id)
         retract_hats_metadata(catalog)
-        return self._write_positional(rows, table, old, what or Replace())
+        old = read_snapshot(self.lake.delta_storage(table.name, positional=True))
+        fixed: list[DataFile] = []
+        touched: list[DataFile] = list(old.files) if old else []
+        kept = Staged()
+        if old is not None and what is not None:
+            fixed, touched, kept = self._divide(old, table, what, staged)
+        leaves = plan_leaves(*_cells(staged + kept), _leaves(fixed), self.max_rows)
+        adds = self._merge(staged + kept, table, leaves) if len(leaves) else []
+        change = _Change(old, adds, touched, staged.rows, kept.rows, what is None)
+        return self._written(table, change)
 
     def append_rows(self, rows: DataFrame, table: Table) -> Written:
         """Write rows beside those of an unpartitioned table (its rows are keyed by run)."""
         rows = self._declared(rows, table)
-        storage = self.lake.delta_storage(table.name, positional=False)
-        old = read_snapshot(storage)
+        old = read_snapshot(self.lake.delta_storage(table.name, positional=False))
         count = rows.count()
-        adds = self._write_files(rows.withColumn(_PART, F.lit(0)), table, {0: ()}, 1) if count else []
+        adds = self._write_files(rows, table, 1) if count else []
         return self._written(table, _Change(old, adds, [], count, appends=True))
+
+    def stage_spec(self, table: Table) -> StageSpec:
+        """Return what workers need to stage rows of a table themselves."""
+        return self.stage_as(table.name, arrow_schema(_nullable(table)))
+
+    def stage_as(self, name: str, schema: pa.Schema) -> StageSpec:
+        """Return what workers need to stage rows that are for this run alone."""
+        return StageSpec(self.lake.storage, self.run_id, name, schema)
+
+    def stage(self, rows: DataFrame, table: Table) -> Staged:
+        """Stage rows on the executors that compute them; run_id is filled in where absent."""
+        spec = self.stage_spec(table)
+
+        def work(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            stager = Stager(spec)
+            for batch in batches:
+                yield from stager.add(pa.Table.from_batches([batch]))
+            yield from stager.close()
+
+        staged, _ = collect_reports(self._declared(rows, table).mapInArrow(work, REPORT_FIELDS))
+        return staged.get(table.name, Staged())
+
+    def staged_frame(self, staged: Staged, schema: T.StructType) -> DataFrame:
+        """Return staged rows as a DataFrame."""
+        if not staged.runs:
+            return self.spark.createDataFrame([], schema)
+        return self.spark.read.schema(schema).parquet(
+            *(self.lake.storage.spark_uri(run.path) for run in staged.runs)
+        )
 
     def plan(self, rows: DataFrame) -> Leaves:
         """Return the partitions that rows would get in a table of their own."""
-        nothing = np.array([], dtype=np.int64)
-        return plan_leaves(*self._count_cells(rows), Leaves(nothing, nothing), self.max_rows)
+        return plan_leaves(*self._count_cells(rows), _leaves([]), self.max_rows)
 
     def _declared(self, rows: DataFrame, table: Table) -> DataFrame:
         """Select the declared columns in their declared types; rows that are only moved keep their run_id."""
@@ -133,56 +187,35 @@ class TableWriter:
             rows = rows.withColumn("run_id", F.lit(self.run_id))
         return rows.select(*(F.col(c.name).cast(spark_type(c)).alias(c.name) for c in table.columns))
 
-    def _write_flat(self, rows: DataFrame, table: Table, old: Snapshot | None, what: Replace) -> Written:
-        new = rows.count()
-        kept = 0
-        if old is not None and not what.whole:
-            keep = self._kept(old, old.files, what).select(*table.column_names)
-            kept = keep.count()
-            rows = rows.unionByName(keep)
-        tasks = max(1, math.ceil((new + kept) / _FLAT_ROWS))
-        part = F.lit(0) if tasks == 1 else F.pmod(F.xxhash64(*table.key), F.lit(tasks)).cast("int")
-        adds = self._write_files(rows.withColumn(_PART, part), table, dict.fromkeys(range(tasks), ()), tasks)
-        removes = list(old.files) if old else []
-        return self._written(table, _Change(old, adds, removes, new, kept, what.whole))
+    def _divide(
+        self, old: Snapshot, table: Table, what: Replace, staged: Staged
+    ) -> tuple[list[DataFile], list[DataFile], Staged]:
+        """Return the old files that stay, those to remove, and the rows of the latter that stay."""
+        stays = what.kept(frame_of(self.spark, old)).groupBy("Norder", "Npix").count().collect()
+        left = {(row.Norder, row.Npix): row["count"] for row in stays}
+        whole = [file for file in old.files if left.get((file.order, file.npix)) == file.rows]
+        layout = _leaves(whole)
+        into = np.unique(layout.find(staged.cells << (2 * (KEY_ORDER - COUNT_ORDER))))
+        joined_cells = {(int(layout.order[i]), int(layout.npix[i])) for i in into if i >= 0}
+        joined = [file for file in whole if (file.order, file.npix) in joined_cells]
+        fixed = [file for file in whole if (file.order, file.npix) not in joined_cells]
+        hit = set(old.files).difference(whole)
+        partly = [file for file in old.files if file in hit and (file.order, file.npix) in left]
+        if joined or partly:
+            _require_columns(old, table)
+        kept = self._runs_of(old, joined)
+        if partly:
+            rows = what.kept(frame_of(self.spark, old, partly))
+            kept += self.stage(rows.select(*table.column_names), table)
+        return fixed, [*hit, *joined], kept
 
-    def _write_positional(
-        self, rows: DataFrame, table: Table, old: Snapshot | None, what: Replace
-    ) -> Written:
-        cells, counts = self._count_cells(rows)
-        new = int(counts.sum())
-        touched = self._touched(old, what, cells)
-        fixed = _leaves([file for file in old.files if file not in touched] if old else [])
-        kept = 0
-        if old is not None and not what.whole and touched:
-            keep = self._kept(old, tuple(touched), what).select(*table.column_names)
-            kept_cells, kept_counts = self._count_cells(keep)
-            kept = int(kept_counts.sum())
-            rows = rows.unionByName(keep)
-            cells, counts = _add_counts(cells, counts, kept_cells, kept_counts)
-        leaves = plan_leaves(cells, counts, fixed, self.max_rows)
-        adds = self._write_leaves(rows, table, leaves) if len(leaves) else []
-        removes = sorted(touched, key=lambda file: file.path)
-        return self._written(table, _Change(old, adds, removes, new, kept, what.whole))
-
-    def _touched(self, old: Snapshot | None, what: Replace, cells: np.ndarray) -> set[DataFile]:
-        """Return the files to rewrite: those with rows to replace and those that new rows fall into."""
-        if old is None:
-            return set()
-        if what.key is None or what.values is None:
-            return set(old.files)
-        owners = frame_of(self.spark, old).join(what.values, what.key, how="left_semi")
-        hit = {(row.Norder, row.Npix) for row in owners.select("Norder", "Npix").distinct().collect()}
-        layout = _leaves(old.files)
-        into = layout.find(cells << (2 * (KEY_ORDER - COUNT_ORDER)))
-        hit |= {(int(layout.order[i]), int(layout.npix[i])) for i in np.unique(into[into >= 0])}
-        return {file for file in old.files if (file.order, file.npix) in hit}
-
-    def _kept(self, old: Snapshot, files: tuple[DataFile, ...], what: Replace) -> DataFrame:
-        rows = frame_of(self.spark, old, files)
-        if what.key is None or what.values is None:
-            return rows.limit(0)
-        return rows.join(what.values, what.key, how="left_anti")
+    def _runs_of(self, old: Snapshot, files: list[DataFile]) -> Staged:
+        """Return the files of a table as runs: they are sorted, too."""
+        if not files:
+            return Staged()
+        base = old.storage.root.removeprefix(self.lake.storage.root).lstrip("/")
+        runs = (StagedRun(f"{base}/{f.path}", f.rows, *cell_range(f.order, f.npix)) for f in files)
+        return Staged(tuple(runs), *self._count_cells(frame_of(self.spark, old, files)))
 
     def _count_cells(self, rows: DataFrame) -> tuple[np.ndarray, np.ndarray]:
         """Return the occupied cells at `COUNT_ORDER` and their rows: bounded by the sky, not by the data."""
@@ -190,53 +223,49 @@ class TableWriter:
         found = rows.select(cell).groupBy("cell").count().toPandas()
         return found["cell"].to_numpy(np.int64), found["count"].to_numpy(np.int64)
 
-    def _write_leaves(self, rows: DataFrame, table: Table, leaves: Leaves) -> list[DataFile]:
-        starts = self.spark.sparkContext.broadcast((leaves.starts, leaves.ends, leaves.order, leaves.npix))
+    def _merge(self, staged: Staged, table: Table, leaves: Leaves) -> list[DataFile]:
+        """Write one file for each leaf, each by one task that reads its span of the runs."""
+        storage = self.lake.delta_storage(table.name, positional=True)
+        sink = SinkSpec(storage, arrow_schema(_nullable(table)), self.run_id)
+        row_bytes = staged.bytes // max(staged.rows, 1)
+        plan = MergePlan(self.lake.storage, sink, staged.runs, table.key, row_bytes)
+        cells, counts = _cells(staged)
+        rows = np.bincount(leaves.find(cells << (2 * (KEY_ORDER - COUNT_ORDER))), counts, len(leaves))
+        shared = self.spark.sparkContext.broadcast((plan, leaves, rows.astype(np.int64)))
 
-        def assign(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            _, _, order, npix = starts.value
-            layout = Leaves(order, npix)
+        def work(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            merge, cells, rows = shared.value
             for batch in batches:
-                part = layout.find(batch.column(HEALPIX_COLUMN).to_numpy())
-                if (part < 0).any():
-                    raise RowsDoNotReconcile("rows lie where none were counted: the input changed meanwhile")
-                yield pa.RecordBatch.from_arrays(
-                    [*batch.columns, pa.array(part, pa.int32())], names=[*batch.schema.names, _PART]
-                )
+                for i in batch.column(0).to_pylist():
+                    leaf = int(cells.order[i]), int(cells.npix[i]), int(rows[i])
+                    yield _described(merge.write_partition(*leaf))
 
-        schema = T.StructType([*rows.schema.fields, T.StructField(_PART, T.IntegerType())])
-        tagged = rows.mapInArrow(assign, schema)
-        keys = zip(leaves.order.tolist(), leaves.npix.tolist(), strict=True)
-        partitions: dict[int, tuple[int, ...]] = {
-            i: (k, n // 10_000 * 10_000, n) for i, (k, n) in enumerate(keys)
-        }
-        return self._write_files(tagged, table, partitions, min(len(leaves), _MOST_TASKS))
+        tasks = min(len(leaves), _MOST_TASKS)
+        return _files(self.spark.range(0, len(leaves), 1, tasks).mapInArrow(work, _FILE_FIELDS))
 
-    def _write_files(
-        self, rows: DataFrame, table: Table, partitions: dict[int, tuple[int, ...]], tasks: int
-    ) -> list[DataFile]:
-        """Shuffle rows to their part, sort, and write one file for each part on the executors."""
-        storage = self.lake.delta_storage(table.name, positional=table.positional)
+    def _write_flat(self, rows: DataFrame, table: Table, what: Replace | None) -> Written:
+        old = read_snapshot(self.lake.delta_storage(table.name, positional=False))
+        new = rows.count()
+        kept = 0
+        if old is not None and what is not None:
+            keep = what.kept(frame_of(self.spark, old)).select(*table.column_names)
+            kept = keep.count()
+            rows = rows.unionByName(keep)
+        adds = self._write_files(rows, table, max(1, math.ceil((new + kept) / _FLAT_ROWS)))
+        return self._written(
+            table, _Change(old, adds, list(old.files) if old else [], new, kept, what is None)
+        )
+
+    def _write_files(self, rows: DataFrame, table: Table, tasks: int) -> list[DataFile]:
+        """Shuffle rows of an unpartitioned table to as many files as tasks, each sorted by key."""
+        storage = self.lake.delta_storage(table.name, positional=False)
         spec = SinkSpec(storage, arrow_schema(_nullable(table)), self.run_id)
-        order = [HEALPIX_COLUMN, *table.key] if table.positional else list(table.key)
-        parts = self.spark.sparkContext.broadcast(partitions)
 
         def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            files = write_partitions(batches, spec, parts.value, _PART)
-            for file in files:
-                yield pa.RecordBatch.from_pydict(
-                    {
-                        "path": [file.path],
-                        "size": [file.size],
-                        "rows": [file.rows],
-                        "partition": pa.array([list(file.partition)], pa.list_(pa.int32())),
-                        "stats": [file.stats],
-                    }
-                )
+            yield from (_described(file) for file in write_file(batches, spec))
 
-        shuffled = rows.repartition(tasks, _PART).sortWithinPartitions(_PART, *order)
-        found = shuffled.mapInArrow(write, _FILE_SCHEMA).collect()
-        return [DataFile(f.path, f.size, f.rows, tuple(f.partition), f.stats) for f in found]
+        spread = rows.coalesce(1) if tasks == 1 else rows.repartition(tasks, *table.key)
+        return _files(spread.sortWithinPartitions(*table.key).mapInArrow(write, _FILE_FIELDS))
 
     def _written(self, table: Table, change: _Change) -> Written:
         rows = sum(file.rows for file in change.adds)
@@ -249,7 +278,7 @@ class TableWriter:
             self.lake.delta_storage(table.name, positional=table.positional),
             delta_schema(table),
             tuple(change.adds),
-            tuple(change.removes),
+            tuple(sorted(change.removes, key=lambda file: file.path)),
             change.old.version if change.old else None,
             self.run_id,
             self.job,
@@ -257,6 +286,28 @@ class TableWriter:
             change.appends,
         )
         return Written(table.name, commit, change.new, change.kept)
+
+
+def _described(file: DataFile) -> pa.RecordBatch:
+    row = {"path": file.path, "size": file.size, "rows": file.rows, "stats": file.stats}
+    return pa.RecordBatch.from_pylist([row | {"partition": list(file.partition)}], schema=_FILE_SCHEMA)
+
+
+def _files(found: DataFrame) -> list[DataFile]:
+    return [DataFile(f.path, f.size, f.rows, tuple(f.partition), f.stats) for f in found.collect()]
+
+
+def _cells(staged: Staged) -> tuple[np.ndarray, np.ndarray]:
+    return staged.cells, staged.counts
+
+
+def _require_columns(old: Snapshot, table: Table) -> None:
+    """Raise CommitConflict when rows of the old version cannot be moved into the table as declared now."""
+    if sorted(old.stored_names) != sorted(table.column_names):
+        raise CommitConflict(
+            f"the columns of {old.storage.root} differ from those this run writes; "
+            "run the job over the whole table to change them"
+        )
 
 
 def _nullable(table: Table) -> Table:
@@ -268,10 +319,3 @@ def _leaves(files: tuple[DataFile, ...] | list[DataFile]) -> Leaves:
     return Leaves.of(
         np.array([f.order for f in files], np.int64), np.array([f.npix for f in files], np.int64)
     )
-
-
-def _add_counts(
-    cells: np.ndarray, counts: np.ndarray, more_cells: np.ndarray, more_counts: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    both, inverse = np.unique(np.concatenate([cells, more_cells]), return_inverse=True)
-    return both, np.bincount(inverse, np.concatenate([counts, more_counts]), len(both)).astype(np.int64)

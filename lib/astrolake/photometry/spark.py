@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,33 +12,41 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from astrolake.errors import BadArguments, BadInput
+from astrolake.errors import BadArguments, BadInput, RowsDoNotReconcile
 from astrolake.lake.reader import spark_fields
+from astrolake.lake.staging import REPORT_FIELDS, Staged, Stager, StageSpec, collect_reports, report
 from astrolake.photometry.image_sources import ImageSources, image_sources
 from astrolake.photometry.options import ExtractionOptions
 from astrolake.photometry.scan import scan_file
-from astrolake.schema import DETECTIONS, IMAGES, REJECTS, Table
+from astrolake.schema import DETECTIONS, IMAGES, PIXEL_DETECTIONS
 from astrolake.schema.arrow import arrow_schema
 
 #: What a row of a worker's output is: rows of several tables share one schema.
-KIND = "_kind"
-IMAGE, DETECTION, PIXEL_DETECTION, REJECT = "image", "detection", "pixel_detection", "reject"
+KIND = "kind"
+IMAGE, SOURCE, REJECT = "image", "source", "reject"
 #: A reject beside a measured image, which does not count as one.
 NOTE = "note"
 #: Reasons that say nothing about a file's content and may be gone at the next try.
 PASSING = ("FileNotFound", "NoPermission", "ReadError")
-#: Images in a task: enough to spread a task's fixed cost, few enough to balance.
-_IMAGES_PER_TASK = 8
+_TASKS_PER_CORE = 16
+#: Images of a task in a large run: a task stages its sources in one run, and few large runs merge faster.
+_IMAGES_PER_TASK = 16
 _REJECT_COLUMNS = ("source", "error_type", "message", "payload")
+#: What became of an image: staged beside its sources.
+STATUSES = "statuses"
+STATUS_SCHEMA = pa.schema(
+    [("image_id", pa.int64()), *((name, pa.string()) for name in (KIND, *_REJECT_COLUMNS))]
+)
 
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """Options of `extract_sources`: detection, apertures, and how to reach the files."""
+    """Options of `extract_sources`: detection, apertures, how to reach the files, and where sources go."""
 
     extraction: ExtractionOptions
     radii_arcsec: tuple[float, ...]
     storage_options: dict[str, str]
+    stages: tuple[StageSpec, ...]
 
 
 def scan_frame(
@@ -48,7 +56,8 @@ def scan_frame(
 
     Every file gives at least one row; `file_uri` says which file a row is of.
     """
-    schema = _tagged(IMAGES, ("file_uri",))
+    declared = [pa.field(f.name, f.type) for f in arrow_schema(IMAGES) if f.name != "run_id"]
+    schema = pa.schema([*declared, *((name, pa.string()) for name in (KIND, *_REJECT_COLUMNS, "file_uri"))])
 
     def scan(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -65,8 +74,8 @@ def scan_frame(
     return _spread(files, len(uris)).mapInArrow(scan, spark_fields(schema))
 
 
-def select_images(images: DataFrame, bands: Sequence[str], survey: str, where: str) -> DataFrame:
-    """Return the science images that the filters leave.
+def select_images(images: DataFrame, bands: Sequence[str], survey: str, where: str) -> tuple[DataFrame, int]:
+    """Return the science images that the filters leave, and how many.
 
     Raises
     ------
@@ -89,13 +98,13 @@ def select_images(images: DataFrame, bands: Sequence[str], survey: str, where: s
         first = str(error).splitlines()[0]
         raise BadArguments(f"--where {where!r} is no condition on images: {first}") from error
     try:
-        nothing = science.isEmpty()
+        count = science.count()
     except PySparkException as error:
         first = str(error).splitlines()[0]
         raise BadArguments(f"--where {where!r} fails on a row of images: {first}") from error
-    if nothing:
+    if not count:
         raise BadArguments("no science image matches; see `astrolake sql 'SELECT * FROM images'`")
-    return science
+    return science, count
 
 
 def with_overlaps(images: DataFrame, chosen: DataFrame) -> DataFrame:
@@ -114,25 +123,50 @@ def with_overlaps(images: DataFrame, chosen: DataFrame) -> DataFrame:
     return chosen.join(grouped, "image_id", how="left")
 
 
-def source_frame(images: DataFrame, count: int, options: SourceOptions) -> DataFrame:
-    """Return the sources of images (with `overlapping`), what became of each image, and rejects.
+def source_reports(images: DataFrame, count: int, options: SourceOptions) -> DataFrame:
+    """Stage the sources of images (with `overlapping`) and a status of each image; return the reports.
 
-    Rows have kind detection, pixel_detection, image (one for each image that was measured;
-    `n_sources` counts its rows) or reject (one for each that was not, or that has no WCS).
+    Besides what `collect_reports` makes of them, the tallies are image (an image that was measured),
+    reject (one that was not, or that has no WCS), note (a reject beside a measured image) and source
+    (a row of a measured image).
     """
-    schema = _tagged(DETECTIONS, ("n_sources",))
 
     def extract(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        stagers = {spec.table: Stager(spec) for spec in options.stages}
         for batch in batches:
             for row in range(batch.num_rows):
-                image = batch.slice(row, 1).to_pylist()[0]
-                for table in _extract_one(image, options, schema):
-                    yield from table.to_batches(max_chunksize=16_384)
+                rows, statuses = _extract_one(batch.slice(row, 1).to_pylist()[0], options)
+                for table, found in rows.items():
+                    yield report(SOURCE, found.num_rows)
+                    yield from stagers[table].add(found)
+                yield from (report(status[KIND], 1) for status in statuses)
+                yield from stagers[STATUSES].add(pa.Table.from_pylist(statuses, schema=STATUS_SCHEMA))
+        for stager in stagers.values():
+            yield from stager.close()
 
-    return _spread(images, count).mapInArrow(extract, spark_fields(schema))
+    return _spread(images, count).mapInArrow(extract, REPORT_FIELDS)
 
 
-def _extract_one(image: Mapping[str, Any], options: SourceOptions, schema: pa.Schema) -> Iterator[pa.Table]:
+def collect_sources(reports: DataFrame) -> tuple[dict[str, Staged], dict[str, int]]:
+    """Run the extraction; return what was staged, by table, and the tallies.
+
+    Raises
+    ------
+    RowsDoNotReconcile
+        When not every source and every status was staged.
+    """
+    staged, counts = collect_reports(reports)
+    sources = sum(found.rows for table, found in staged.items() if table != STATUSES)
+    said = sum(counts.get(kind, 0) for kind in (IMAGE, REJECT, NOTE))
+    if sources != counts.get(SOURCE, 0) or STATUSES not in staged or staged[STATUSES].rows != said:
+        raise RowsDoNotReconcile(f"staged rows {sources} and {said} differ from what was measured: {counts}")
+    return staged, counts
+
+
+def _extract_one(
+    image: Mapping[str, Any], options: SourceOptions
+) -> tuple[dict[str, pa.Table], list[dict[str, Any]]]:
+    """Return the sources of an image under the name of their table, and what is to say of the image."""
     source = f"{image['uri']}#{image['hdu']}"
     try:
         found = image_sources(
@@ -144,42 +178,31 @@ def _extract_one(image: Mapping[str, Any], options: SourceOptions, schema: pa.Sc
         )
     except BadInput as error:
         settled = {} if error.kind in PASSING else {"image_id": image["image_id"]}
-        yield _rows([_reject_row(source, error.kind, str(error)) | settled], schema)
-        return
+        return {}, [_reject_row(source, error.kind, str(error)) | settled]
     except Exception as error:  # noqa: BLE001 - one image must never take the others with it; it is recorded
         message = f"{source}: {type(error).__name__}: {error}"
-        yield _rows([_reject_row(source, type(error).__name__, message)], schema)
-        return
-    yield _under(found.rows, schema, DETECTION if found.has_wcs else PIXEL_DETECTION)
-    yield _rows([_status_row(source, found) | {"image_id": image["image_id"]}], schema)
+        return {}, [_reject_row(source, type(error).__name__, message)]
+    table = DETECTIONS if found.has_wcs else PIXEL_DETECTIONS
+    statuses = [_status_row(source, found) | {"image_id": image["image_id"]}]
     if found.n_lost:
         message = f"{source}: {found.n_lost} of its sources have no place on the sky; check its WCS"
-        yield _rows([_reject_row(source, "OffTheSky", message) | {KIND: NOTE}], schema)
+        statuses.append(_reject_row(source, "OffTheSky", message) | {KIND: NOTE})
+    return {table.name: found.rows}, statuses
 
 
 def _status_row(source: str, found: ImageSources) -> dict[str, Any]:
-    n = found.rows.num_rows
     if found.has_wcs:
-        return {KIND: IMAGE, "source": source, "n_sources": n}
+        return {KIND: IMAGE, "source": source}
+    n = found.rows.num_rows
     message = (
         f"{source} has no usable WCS: its {n} sources have pixel coordinates only and are in "
         "pixel_detections, not in detections; add a WCS to the header and ingest it again"
     )
-    return _reject_row(source, "NoWcs", message, json.dumps({"n_sources": n})) | {"n_sources": n}
+    return _reject_row(source, "NoWcs", message, json.dumps({"n_sources": n}))
 
 
 def _reject_row(source: str, error_type: str, message: str, payload: str | None = None) -> dict[str, Any]:
     return {KIND: REJECT, "source": source, "error_type": error_type, "message": message, "payload": payload}
-
-
-def count_kinds(found: DataFrame) -> tuple[int, int, int]:
-    """Return the images measured, the images rejected, and the sources on measured images."""
-    counts = {
-        row[KIND]: row
-        for row in found.groupBy(KIND).agg(F.count("*").alias("n"), F.sum("n_sources")).collect()
-    }
-    done, rejected = counts.get(IMAGE), counts.get(REJECT)
-    return (done["n"] if done else 0), (rejected["n"] if rejected else 0), int(done[2] or 0) if done else 0
 
 
 def rejects_of(found: DataFrame) -> DataFrame:
@@ -195,12 +218,12 @@ def settled_images(found: DataFrame) -> DataFrame:
     return found.where(F.col(KIND).isin(IMAGE, REJECT) & F.col("image_id").isNotNull()).select("image_id")
 
 
-def with_gone(settled: DataFrame, images: DataFrame, known: Sequence[DataFrame]) -> DataFrame:
-    """Return the settled image_ids and those of known sources whose image is no longer in `images`."""
-    for sources in known:
-        ids = sources.select("image_id").distinct()
-        settled = settled.unionByName(ids.join(images.select("image_id"), "image_id", how="left_anti"))
-    return settled.distinct()
+def kept_images(images: DataFrame, found: DataFrame) -> DataFrame:
+    """Return the image_id of the images whose sources stay as they are.
+
+    Neither a settled image is among them, nor one that the lake no longer has.
+    """
+    return images.select("image_id").join(settled_images(found), "image_id", how="left_anti")
 
 
 def settled_files(found: DataFrame) -> DataFrame:
@@ -209,36 +232,8 @@ def settled_files(found: DataFrame) -> DataFrame:
     return found.where(~passing).select(F.col("file_uri").alias("uri")).distinct()
 
 
-def _tagged(table: Table, extra: tuple[str, ...]) -> pa.Schema:
-    """Return the stored columns of a table but run_id, then kind, reject columns and extras."""
-    kinds = {"n_sources": pa.int64(), "file_uri": pa.string()}
-    fields = [pa.field(f.name, f.type) for f in arrow_schema(table) if f.name != "run_id"]
-    fields.append(pa.field(KIND, pa.string()))
-    fields += [pa.field(f.name, f.type) for f in arrow_schema(REJECTS) if f.name in _REJECT_COLUMNS]
-    return pa.schema([*fields, *(pa.field(name, kinds[name]) for name in extra)])
-
-
-def _rows(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
-    return pa.Table.from_pylist(rows, schema=schema)
-
-
-def _under(rows: pa.Table, schema: pa.Schema, kind: str) -> pa.Table:
-    """Return rows under the tagged schema, absent columns as null."""
-    n = rows.num_rows
-    present: Callable[[str], bool] = set(rows.column_names).__contains__
-    columns = [
-        pa.array([kind] * n, pa.string())
-        if field.name == KIND
-        else rows.column(field.name).cast(field.type)
-        if present(field.name)
-        else pa.nulls(n, field.type)
-        for field in schema
-    ]
-    return pa.Table.from_arrays(columns, schema=schema)
-
-
 def _spread(rows: DataFrame, count: int) -> DataFrame:
-    """Return the rows in tasks of a few images, at least one task for each core."""
+    """Return the rows in many small tasks, so that no core waits long for the last; fewer in a large run."""
     cores = rows.sparkSession.sparkContext.defaultParallelism
-    tasks = max(1, min(count, max(2 * cores, -(-count // _IMAGES_PER_TASK))))
+    tasks = max(1, min(count, max(_TASKS_PER_CORE * cores, -(-count // _IMAGES_PER_TASK))))
     return rows.repartition(tasks)
