@@ -115,9 +115,10 @@ def test_killed_and_rerun_gives_the_same_table(lake_copy, moment):
     if orphans:
         refused = run("publish_tables", lake_copy, "--tables", "detections")
         assert refused["rows_rejected"] == 1, "a run that may still write keeps the table from HATS readers"
-    assert (lake_copy / "_staging" / killed[0]["run_id"]).exists(), "what it staged outlives it"
+    if moment != "while extracting":  # a second into it, nothing may be staged yet
+        assert (lake_copy / "_staging" / killed[0]["run_id"]).exists(), "what it staged outlives it"
     run("maintain_tables", lake_copy, "--vacuum-hours", 0)
-    assert not list((lake_copy / "_staging").iterdir())
+    assert not list((lake_copy / "_staging").glob("*"))
     assert run("publish_tables", lake_copy)["rows_rejected"] == 0
     assert is_valid_catalog(lake.table_storage("detections").path(), strict=True)
     pd.testing.assert_frame_equal(rows_of(lake), after)
