@@ -5,13 +5,12 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-from pyspark.sql import functions as F
-
 from astrolake.errors import BadArguments
 from astrolake.job import Job, JobArgs, JobContext, Outcome, flag, main
+from astrolake.lake.staging import Staged, collect_reports
 from astrolake.objects.associate import MAX_RADIUS_ARCSEC, MIN_RADIUS_ARCSEC
 from astrolake.objects.merge import objects_table
-from astrolake.objects.spark import bands_of, objects_frame
+from astrolake.objects.spark import MERGED, bands_of, object_reports
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +32,13 @@ def run(args: BuildObjectsArgs, context: JobContext) -> Outcome:
     """Build all objects anew from the detections; units are detections."""
     detections = context.snapshot("detections")
     bands = bands_of(context.spark, detections)
-    found = objects_frame(context.spark, detections, bands, args.match_radius_arcsec)
-    found = context.persist(found)
-    merged = found.agg(F.sum("n_det")).first()
-    written = context.writer.replace_rows(found, objects_table(bands))
-    return Outcome(detections.rows, int(merged[0] or 0) if merged else 0, 0, [written])
+    table = objects_table(bands)
+    stage = context.writer.stage_spec(table)
+    staged, counts = collect_reports(
+        object_reports(context.spark, detections, bands, args.match_radius_arcsec, stage)
+    )
+    written = context.writer.replace_staged(staged.get(table.name, Staged()), table)
+    return Outcome(detections.rows, counts.get(MERGED, 0), 0, [written])
 
 
 JOB = Job("build_objects", BuildObjectsArgs, run, __doc__ or "")

@@ -6,10 +6,14 @@ import sys
 from dataclasses import dataclass
 from typing import cast
 
-from astrolake.crossmatch.spark import MatchOptions, crossmatch_table, id_column, match_frame, split_counts
-from astrolake.errors import BadArguments
+from astrolake.crossmatch.columns import crossmatch_table
+from astrolake.crossmatch.options import MatchOptions, by_side, sigma_of
+from astrolake.crossmatch.spark import LEFT, match_reports, plan_match
 from astrolake.job import Job, JobArgs, JobContext, Outcome, flag, main
-from astrolake.sky.crossmatch import MODES, Mode
+from astrolake.lake.cells import CELL_ROWS
+from astrolake.lake.staging import Staged, collect_reports
+from astrolake.sky.matching import MODES, Mode
+from astrolake.sky.region import FORMS, parse_region
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,29 +21,46 @@ class CrossmatchCatalogsArgs(JobArgs):
     """Flags of crossmatch_catalogs."""
 
     left: str = flag(help="table whose rows look for partners")
-    right: str = flag(help="table that offers them")
+    right: str = flag(help="table that offers them; the same as --left leaves out a row's match with itself")
     radius_arcsec: float = flag(1.0, help="largest separation, inclusive")
-    mode: str = flag("best", help="nearest, every, the n nearest, or rows without partner", choices=MODES)
+    mode: str = flag("best", help="which pairs (docs/crossmatch.md)", choices=MODES)
     n: int = flag(1, help="number of partners in mode nearest-n")
+    select: tuple[str, ...] = flag((), help="columns carried along: left:a,b right:c")
     epoch: float = flag(0.0, help="Julian year to bring both sides to by proper motion (0: as they are)")
+    region: str = flag("", help=f"match left rows in a region only: {FORMS}")
+    sigma_column: tuple[str, ...] = flag(
+        (),
+        help="positional errors, columns or arcsec: left:ra_error,dec_error right:0.1; gives probabilities",
+    )
+    completeness: float = flag(1.0, help="share of left rows with a counterpart, for the probabilities")
+    density_deg2: float = flag(0.0, help="right rows per square degree, for the probabilities (0: measured)")
+    cell_rows: int = flag(CELL_ROWS, help="rows a task holds at a time, about: lower it for less memory")
 
     def check(self) -> None:
-        """Refuse radii and numbers out of range."""
-        if not 0 <= self.radius_arcsec <= 648_000:
-            raise BadArguments(f"--radius-arcsec {self.radius_arcsec}: give a radius in [0, 648000]")
-        if self.n < 1:
-            raise BadArguments(f"--n {self.n}: must be at least 1")
+        """Refuse what no match could use, before Spark starts."""
+        _ = self.options
+
+    @property
+    def options(self) -> MatchOptions:
+        """The flags as options of a match."""
+        columns, sigma = by_side("--select", self.select), by_side("--sigma-column", self.sigma_column)
+        return MatchOptions(
+            self.radius_arcsec, cast(Mode, self.mode), self.n, self.epoch or None,
+            parse_region(self.region) if self.region else None, columns["left"], columns["right"],
+            sigma_of("--sigma-column", sigma["left"]), sigma_of("--sigma-column", sigma["right"]),
+            self.completeness, self.density_deg2 or None, self.cell_rows,
+        )  # fmt: skip
 
 
 def run(args: CrossmatchCatalogsArgs, context: JobContext) -> Outcome:
-    """Match cell by cell and replace the pair's table; units are left rows."""
-    sides = [(name, context.snapshot(name)) for name in (args.left, args.right)]
-    options = MatchOptions(args.radius_arcsec, cast(Mode, args.mode), args.n, args.epoch or None)
-    found = context.persist(match_frame(context.spark, sides, options))
-    matches, left_rows = split_counts(found)
-    table = crossmatch_table(args.left, args.right, *(id_column(*side) for side in sides))
-    written = context.writer.replace_rows(matches, table)
-    return Outcome(sides[0][1].rows, left_rows, 0, [written])
+    """Match cell by cell and replace the pair's table; units are left rows (of the region)."""
+    left, right = ((name, context.snapshot(name)) for name in (args.left, args.right))
+    matching = plan_match(context.spark, left, right, args.options)
+    table = crossmatch_table(matching.left, matching.right, args.options)
+    staged, counts = collect_reports(match_reports(context.spark, matching, context.writer.stage_spec(table)))
+    written = context.writer.replace_staged(staged.get(table.name, Staged()), table)
+    seen = counts.get(LEFT, 0)
+    return Outcome(seen if args.region else left[1].rows, seen, 0, [written])
 
 
 JOB = Job("crossmatch_catalogs", CrossmatchCatalogsArgs, run, __doc__ or "")

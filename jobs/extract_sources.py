@@ -37,10 +37,11 @@ class ExtractSourcesArgs(JobArgs):
 
 def run(args: ExtractSourcesArgs, context: JobContext) -> Outcome:
     """Extract each image on an executor and replace its detections; units are images."""
+    writer = context.writer
+    # Before the images are read: sources of images that others ingest and extract meanwhile are not ours.
+    stages = (*map(writer.stage_spec, _TABLES), writer.stage_as(stage.STATUSES, stage.STATUS_SCHEMA))
     images = context.read("images")
     chosen, count = stage.select_images(images, args.band, args.survey, args.where)
-    writer = context.writer
-    stages = (*map(writer.stage_spec, _TABLES), writer.stage_as(stage.STATUSES, stage.STATUS_SCHEMA))
     extraction = ExtractionOptions(args.detect_sigma, args.min_pixels)
     options = stage.SourceOptions(extraction, args.aperture_radii_arcsec, args.storage_options, stages)
     found = stage.source_reports(stage.with_overlaps(images, chosen), count, options)

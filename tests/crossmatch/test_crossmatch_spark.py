@@ -5,14 +5,19 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord, search_around_sky
 
 from astrolake.crossmatch import spark as crossmatch
+from astrolake.crossmatch.columns import crossmatch_table
+from astrolake.crossmatch.options import MatchOptions
 from astrolake.errors import BadArguments, MissingColumns
-from astrolake.lake.cells import plan_cells
 from astrolake.lake.delta import Commit, apply_commit
 from astrolake.lake.lake import Lake
 from astrolake.lake.reader import table_snapshot
+from astrolake.lake.staging import Staged, collect_reports
+from astrolake.lake.writer import TableWriter
 from astrolake.schema import REJECTS
 from astrolake.schema.arrow import delta_schema
-from astrolake.sky.crossmatch import Positions, match
+from astrolake.schema.spark import spark_schema
+from astrolake.sky.matching import match
+from astrolake.sky.positions import Positions
 
 pytestmark = pytest.mark.spark
 
@@ -90,22 +95,36 @@ def _expected(left: pd.DataFrame, right: pd.DataFrame, radius: float, mode: str,
     )
 
 
-def _found(spark, lake: Lake, left: str, right: str, **options) -> pd.DataFrame:
-    """What the distributed match finds; all left rows must have been looked at."""
+def _plan(spark, lake: Lake, left: str, right: str, **options) -> crossmatch.Matching:
     sides = [(name, table_snapshot(lake, name)) for name in (left, right)]
-    frame = crossmatch.match_frame(spark, sides, crossmatch.MatchOptions(**options))
-    matches, left_rows = crossmatch.split_counts(frame.persist())
-    assert left_rows == sides[0][1].rows
-    rows = matches.select("left_id", "right_id", "sep_arcsec", "rank").toPandas()
-    frame.unpersist()
-    return rows.fillna({"rank": 0})
+    return crossmatch.plan_match(spark, *sides, MatchOptions(**options))
+
+
+def _matches(spark, lake: Lake, left: str, right: str, **options) -> pd.DataFrame:
+    """What the distributed match finds; all left rows must have been looked at once."""
+    matching = _plan(spark, lake, left, right, **options)
+    writer = TableWriter(spark, lake, "run-2", "test")
+    table = crossmatch_table(matching.left, matching.right, matching.plan.options)
+    reports = crossmatch.match_reports(spark, matching, writer.stage_spec(table))
+    staged, counts = collect_reports(reports)
+    if matching.plan.options.region is None:
+        assert counts.get(crossmatch.LEFT, 0) == matching.snapshot.rows
+    return writer.staged_frame(staged.get(table.name, Staged()), spark_schema(table)).toPandas()
+
+
+def _found(spark, lake: Lake, left: str, right: str, **options) -> pd.DataFrame:
+    rows = _matches(spark, lake, left, right, **options)
+    if rows["right_id"].dtype.kind == "f":  # pandas has no null among plain integers
+        rows["right_id"] = rows["right_id"].astype("Int64")
+    return rows[["left_id", "right_id", "sep_arcsec", "rank"]].fillna({"rank": 0})
 
 
 def _same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
     types = {"left_id": str, "right_id": str, "rank": int}
     keys = ["left_id", "rank", "right_id"]
     one, other = (
-        rows.fillna({"right_id": "none"}).astype(types).sort_values(keys) for rows in (found, expected)
+        rows.astype({"right_id": object}).fillna({"right_id": "none"}).astype(types).sort_values(keys)
+        for rows in (found, expected)
     )
     pd.testing.assert_frame_equal(one.reset_index(drop=True), other.reset_index(drop=True), check_exact=True)
 
@@ -119,18 +138,22 @@ def _same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
         ("left_900", "right_150", "best", 1),
         ("left_900", "right_4000", "nearest-n", 2),
         ("left_100000", "right_150", "anti", 1),
+        ("left_900", "right_150", "left", 1),
+        ("left_100000", "right_4000", "best-symmetric", 1),
+        ("left_900", "right_150", "best-symmetric", 1),
+        ("left_100000", "right_150", "one-to-one", 1),
+        ("left_900", "right_4000", "one-to-one", 1),
     ],
 )
 def test_any_layout_gives_what_the_kernel_gives_on_the_whole(spark, lake, skies, left, right, mode, n):
     found = _found(spark, lake, left, right, radius_arcsec=RADIUS, mode=mode, n=n)
     expected = _expected(skies["left"], skies["right"], RADIUS, mode, n)
-    assert len(expected) > 3_000
+    assert len(expected) > 3_000, len(expected)
     _same(found, expected)
 
 
-def test_cells_finer_than_partitions_change_nothing(spark, lake, skies, monkeypatch):
-    monkeypatch.setattr(crossmatch, "plan_cells", lambda left, beside: plan_cells(left, 500, beside))
-    found = _found(spark, lake, "left_100000", "right_4000", radius_arcsec=RADIUS, mode="all")
+def test_cells_finer_than_partitions_change_nothing(spark, lake, skies):
+    found = _found(spark, lake, "left_100000", "right_4000", radius_arcsec=RADIUS, mode="all", cell_rows=500)
     _same(found, _expected(skies["left"], skies["right"], RADIUS, "all"))
 
 
@@ -167,10 +190,19 @@ def test_the_sides_may_be_swapped(spark, lake):
     assert pairs == set(zip(other["right_id"], other["left_id"], strict=True))
 
 
-def test_a_table_matches_itself(spark, lake, skies):
-    found = _found(spark, lake, "left_900", "left_900", radius_arcsec=0.0, mode="best")
-    assert len(found) == len(skies["left"])
-    assert (found["sep_arcsec"] == 0).all()
+@pytest.mark.parametrize("mode", ["best", "all", "best-symmetric"])
+def test_rows_of_a_table_matched_with_itself_are_not_their_own_partners(spark, lake, skies, mode):
+    found = _found(spark, lake, "left_900", "left_900", radius_arcsec=RADIUS, mode=mode)
+    left = _positions(skies["left"])
+    expected = match(left, left, RADIUS, mode, skip_self=True)
+    pairs = zip(left.id[expected.left_index], left.id[expected.right_index], strict=True)
+    assert sorted(zip(found["left_id"], found["right_id"], strict=True)) == sorted(pairs)
+    assert len(found) > 50
+
+
+def test_one_to_one_of_a_table_with_itself_is_refused(spark, lake):
+    with pytest.raises(BadArguments, match="best-symmetric"):
+        _plan(spark, lake, "left_900", "left_900", radius_arcsec=1.0, mode="one-to-one")
 
 
 # Small skies of known answers.

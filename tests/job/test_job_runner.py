@@ -357,3 +357,18 @@ def test_the_second_of_two_commits_that_fails_is_told(play, lake, monkeypatch):
     monkeypatch.setattr(runner_module, "apply_commit", once)
     code, lines = play(_with_reject)
     assert (code, json.loads(lines[-1])["tables"]) == (1, {"stars": 0})
+
+
+def test_a_store_that_does_not_let_go_of_staged_files_spoils_no_run(play, lake, monkeypatch):
+    def denied(*_):
+        raise PermissionError("s3:DeleteObject denied")
+
+    monkeypatch.setattr("astrolake.job.context.clear_staging", denied)
+    code, lines = play(_stars)
+    assert (code, json.loads(lines[0])["status"]) == (0, "done")
+
+    def broken(args, context):
+        raise BadInput("the real cause")
+
+    assert play(broken)[0] == 1
+    assert any("the real cause" in (run["message"] or "") for run in _runs(lake))

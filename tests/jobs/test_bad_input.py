@@ -47,6 +47,22 @@ def test_an_image_out_of_reach_keeps_its_rows(extracted):
     assert ask(lake, "SELECT count(*) AS n FROM images") == [{"n": 3}]
 
 
+def test_an_image_that_was_replaced_is_not_measured_with_the_old_header(extracted):
+    lake, files = extracted
+    before = ask(lake, "SELECT image_id, count(*) AS n FROM detections GROUP BY image_id ORDER BY image_id")
+    with fits.open(files[0]) as hdus:
+        cut = fits.PrimaryHDU(hdus[0].data[:150, :200], hdus[0].header)
+    cut.header["CRVAL1"] = 10.0
+    cut.writeto(files[0], overwrite=True)
+    summary = run("extract_sources", lake)
+    assert (summary["rows_out"], summary["rows_rejected"]) == (2, 1)
+    assert "ingest it again" in ask(lake, "SELECT message FROM rejects")[-1]["message"]
+    now = ask(lake, "SELECT image_id, count(*) AS n FROM detections GROUP BY image_id ORDER BY image_id")
+    assert now == before
+    run("ingest_images", lake, "--images", *files)
+    assert run("extract_sources", lake)["rows_rejected"] == 0
+
+
 def test_a_damaged_image_loses_its_rows_and_is_named(extracted):
     lake, files = extracted
     files[0].write_bytes(files[0].read_bytes()[:40_000])

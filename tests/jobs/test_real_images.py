@@ -11,7 +11,8 @@ from job_chain import run
 
 from astrolake.lake.lake import Lake
 from astrolake.lake.sql import run_query
-from astrolake.sky.crossmatch import Positions, match
+from astrolake.sky.matching import match
+from astrolake.sky.positions import Positions
 
 pytestmark = [pytest.mark.spark, pytest.mark.data]
 

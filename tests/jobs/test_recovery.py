@@ -25,7 +25,7 @@ pytestmark = pytest.mark.spark
 #: Runs extract_sources in a process that kills itself with SIGKILL at a named moment.
 _DRIVER = textwrap.dedent(
     """
-    import os, signal, sys, threading
+    import glob, os, signal, sys, threading, time
     import astrolake.job.runner as runner
     from astrolake.jobs import extract_sources
 
@@ -47,6 +47,37 @@ _DRIVER = textwrap.dedent(
         commit(pending)
         die()
 
+    def workers():
+        # The daemon's children, of this session alone: other tests have workers, too.
+        for path in glob.glob("/proc/[0-9]*"):
+            pid = int(path[6:])
+            try:
+                parent = open(path + "/stat").read().rpartition(")")[2].split()[1]
+                command = open(f"/proc/{parent}/cmdline").read().split("\\0")
+                if command[1:3] == ["-m", "astrolake.lake.worker_daemon"] and os.getsid(pid) == os.getsid(0):
+                    yield pid
+            except OSError:
+                pass
+
+    def kill_workers():
+        for _ in range(100):
+            if found := list(workers()):
+                time.sleep(0.3)  # well into an image
+                [os.kill(pid, signal.SIGKILL) for pid in found]
+                return
+            time.sleep(0.1)
+        os._exit(99)
+
+    def at_work(act):
+        def collecting(found):
+            threading.Timer(1.0, act).start()
+            return collect(found)
+        return collecting
+
+    if moment == "killed worker":
+        stage.collect_sources = at_work(kill_workers)
+    if moment == "terminated":
+        stage.collect_sources = at_work(lambda: os.kill(os.getpid(), signal.SIGTERM))
     if moment == "while extracting":
         stage.collect_sources = while_extracting
     if moment == "before commit":
@@ -154,3 +185,21 @@ def test_the_command_line_ends_with_one_json_object(ingested, tmp_path):
     assert summary["rows_in"] == summary["rows_out"] == 4
     version = read_snapshot(Lake.open(str(copy)).delta_storage("detections")).version
     assert summary["tables"] == {"detections": version}
+
+
+def test_killed_workers_cost_a_retry(lake_copy):
+    assert drive("killed worker", lake_copy).wait(timeout=240) == 0
+    lake = Lake.open(str(lake_copy))
+    after = rows_of(lake)
+    assert after["detection_id"].is_unique
+    assert run("extract_sources", lake_copy)["status"] == "done"
+    pd.testing.assert_frame_equal(rows_of(lake), after)
+    assert not list((lake_copy / "_staging").glob("*"))
+
+
+def test_a_terminated_run_is_on_record(lake_copy):
+    assert drive("terminated", lake_copy).wait(timeout=240) == 143
+    lake = Lake.open(str(lake_copy))
+    (row,) = run_query(lake, "SELECT status, message FROM runs WHERE job = 'extract_sources'").to_pylist()
+    assert (row["status"], row["message"]) == ("failed", "SystemExit: 143")
+    assert not lake.has_table("detections")

@@ -7,11 +7,13 @@ import pytest
 from commits import STARS
 from lake_tables import put_rows
 
+from astrolake.lake.declared import declared
 from astrolake.lake.delta import Snapshot, apply_commit, load_table, read_snapshot
 from astrolake.lake.lake import Lake
-from astrolake.lake.maintain import Tidied, compact_table, declared, vacuum_table
+from astrolake.lake.maintain import Tidied, compact_table, vacuum_staging, vacuum_table
 from astrolake.lake.reader import read_table
 from astrolake.lake.runs import RunRecord, read_runs
+from astrolake.lake.staging import STAGING, make_staging, stale_staging
 from astrolake.lake.writer import TableWriter
 from astrolake.schema import CATALOG, CROSSMATCH, DETECTIONS, OBJECTS, REJECTS, Column
 
@@ -208,3 +210,22 @@ def test_a_crossmatch_is_declared_from_its_files(lake):
     table = CROSSMATCH.with_columns((), "crossmatches/a_x_b")
     put_rows(lake, table, [{"left_id": 1, "right_id": 2, "ra": 1.0, "dec": 1.0}])
     assert declared(table.name, _snapshot(lake, table.name)).key == ("left_id",)
+
+
+def _staged(lake: Lake, run_id: str, age_hours: float) -> None:
+    make_staging(lake.storage, run_id)
+    path = lake.storage.path(STAGING, run_id, "stars-1.parquet")
+    lake.storage.fs.pipe_file(path, b"rows")
+    os.utime(path, (time.time() - age_hours * 3600,) * 2)
+
+
+def test_what_a_run_that_still_merges_has_staged_is_left(lake):
+    now = datetime.now(UTC)
+    record = RunRecord("alive", "extract_sources", "1", {}, now)
+    record.record(lake)
+    for run_id, age in (("alive", 5.0), ("killed", 5.0), ("young", 0.1)):
+        _staged(lake, run_id, age)
+    assert vacuum_staging(lake, 1.0, dry_run=True) == ["killed"]
+    assert vacuum_staging(lake, 1.0, dry_run=False) == ["killed"]
+    assert vacuum_staging(lake, 0.0, dry_run=False) == ["alive", "young"]
+    assert stale_staging(lake.storage, time.time() + 10) == []

@@ -13,7 +13,6 @@ from astrolake.lake.delta import Commit, apply_commit, read_snapshot
 from astrolake.lake.lake import Lake
 from astrolake.lake.reader import (
     RegionReader,
-    merge_ranges,
     overlap,
     read_table,
     require_columns,
@@ -23,6 +22,7 @@ from astrolake.lake.sink import SinkSpec
 from astrolake.schema import HEALPIX_COLUMN
 from astrolake.schema.arrow import arrow_schema, delta_schema
 from astrolake.sky.healpix import healpix29
+from astrolake.sky.ranges import merge_ranges
 
 SKY = 12 << 58
 N_ROWS = 90_000

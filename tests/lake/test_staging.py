@@ -1,3 +1,5 @@
+from contextlib import ExitStack
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -6,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from astrolake.errors import RowsDoNotReconcile
+from astrolake.errors import CommitConflict, RowsDoNotReconcile
 from astrolake.lake import merge as merge_module
 from astrolake.lake import staging
 from astrolake.lake.lake import Lake
@@ -14,13 +16,15 @@ from astrolake.lake.merge import MergePlan
 from astrolake.lake.partitioning import COUNT_ORDER
 from astrolake.lake.sink import SinkSpec
 from astrolake.lake.staging import (
-    CELL,
+    CELLS,
     RUN,
     Staged,
     StagedRun,
     Stager,
     StageSpec,
     clear_staging,
+    make_staging,
+    report,
     stale_staging,
 )
 from astrolake.lake.storage import Storage
@@ -44,8 +48,9 @@ def _rows(index, ids=None) -> pa.Table:
 
 
 def _stage(root: Storage, *tables: pa.Table, schema=SCHEMA) -> pd.DataFrame:
+    make_staging(root, "run-1")
     stager = Stager(StageSpec(root, "run-1", "stars", schema))
-    reports = [report for table in tables for report in stager.add(table)]
+    reports = [made for table in tables for made in stager.add(table)]
     reports += list(stager.close())
     return pa.Table.from_batches(reports, schema=staging.REPORT).to_pandas()
 
@@ -59,8 +64,8 @@ def _read(root: Storage, run: StagedRun) -> pd.DataFrame:
     return pq.read_table(root.path(run.path), partitioning=None).to_pandas()
 
 
-def _merge(root: Storage, runs, order: int, npix: int, rows: int, *, row_bytes: int = 100) -> pd.DataFrame:
-    plan = MergePlan(root, SinkSpec(root, SCHEMA, "run-1"), runs, ("source_id",), row_bytes)
+def _merge(root: Storage, runs, order: int, npix: int, rows: int) -> pd.DataFrame:
+    plan = MergePlan(root, SinkSpec(root, SCHEMA, "run-1"), runs, ("source_id",))
     file = plan.write_partition(order, npix, rows)
     assert file.rows == rows
     return pq.ParquetFile(root.path(file.path)).read().to_pandas()
@@ -78,13 +83,14 @@ def test_a_run_is_sorted_and_says_its_bounds_and_run(root):
 
 def test_cells_are_counted_once_each(root):
     reports = _stage(root, _rows([5 << CELL_29, (5 << CELL_29) + 9, 2 << CELL_29]))
-    cells = reports[reports["kind"] == CELL]
-    assert dict(zip(cells["cell"], cells["n"], strict=True)) == {2: 1, 5: 2}
+    (packed,) = reports[reports["kind"] == CELLS].itertuples()
+    cells, counts = (np.frombuffer(column, np.int64) for column in (packed.cells, packed.counts))
+    assert dict(zip(cells, counts, strict=True)) == {2: 1, 5: 2}
 
 
 def test_no_rows_make_no_run(root):
     assert _stage(root, _rows([])).empty
-    assert not root.fs.exists(root.path(staging.STAGING))
+    assert not root.fs.find(root.path(staging.STAGING))
 
 
 def test_moved_rows_keep_their_run(root):
@@ -98,7 +104,7 @@ def test_runs_are_bounded(root, monkeypatch, limit):
     monkeypatch.setattr(staging, limit, 10 if limit == "_RUN_ROWS" else 10 * _rows([0]).nbytes)
     reports = _stage(root, *(_rows(np.arange(4) + 4 * i) for i in range(10)))
     assert [run.rows for run in _runs(reports)] in ([12, 12, 12, 4], [8, 8, 8, 8, 8])
-    assert reports.loc[reports["kind"] == RUN, "bytes"].gt(0).all()
+    assert len(reports[reports["kind"] == CELLS]) == 1, "cells are added up over the runs of a task"
 
 
 def test_rows_without_positions_are_staged_as_they_come(root):
@@ -117,10 +123,10 @@ def test_a_value_that_does_not_fit_is_refused(root):
 
 
 def test_staged_rows_add_up():
-    one = Staged((StagedRun("a", 3, 0, 5),), np.array([1, 2]), np.array([1, 2]), 30)
-    two = Staged((StagedRun("b", 4, 0, 5),), np.array([2, 7]), np.array([1, 3]), 40)
+    one = Staged((StagedRun("a", 3, 0, 5),), np.array([1, 2]), np.array([1, 2]))
+    two = Staged((StagedRun("b", 4, 0, 5),), np.array([2, 7]), np.array([1, 3]))
     both = one + two
-    assert (both.rows, both.bytes) == (7, 70)
+    assert both.rows == 7
     assert dict(zip(both.cells.tolist(), both.counts.tolist(), strict=True)) == {1: 1, 2: 3, 7: 3}
 
 
@@ -162,3 +168,79 @@ def test_only_the_stale_are_found_and_cleared(root):
     clear_staging(root, "run-1")
     assert stale_staging(root, 4e9) == []
     clear_staging(root, "run-1")
+
+
+def test_a_few_rows_of_many_runs_do_not_keep_their_row_groups(root):
+    n = 3 * staging.GROUP_ROWS
+    runs = tuple(run for i in range(30) for run in _runs(_stage(root, _rows(np.arange(n) * 1000 + i))))
+    with ExitStack() as stack:
+        files = [stack.enter_context(merge_module._opened(root, run, SCHEMA)) for run in runs]
+        before = pa.total_allocated_bytes()
+        found = [file.read(5_000_000, 5_010_000) for file in files]
+        assert sum(rows.num_rows for rows in found) == 300
+        one_group = _rows(np.arange(staging.GROUP_ROWS)).nbytes
+        assert pa.total_allocated_bytes() - before < one_group
+
+
+def test_runs_meet_where_their_spans_overlap(root):
+    spans = [(0, 10), (5, 20), (20, 30), (40, 50)]
+    runs = tuple(StagedRun(str(i), 1, *span) for i, span in enumerate(spans))
+    plan = MergePlan(root, SinkSpec(root, SCHEMA, "run-1"), runs, ("source_id",))
+    assert plan.fan_in(np.array([0, 32]), np.array([32, 60])) == 3
+    assert plan.fan_in(np.array([31]), np.array([40])) == 0
+    assert plan.fan_in(np.array([6, 11]), np.array([7, 20])) == 2
+
+
+def test_a_run_that_a_vacuum_took_is_named(root):
+    runs = _runs(_stage(root, _rows([1, 2, 3])))
+    clear_staging(root, "run-1")
+    with pytest.raises(CommitConflict, match="vacuum.*run the job again"):
+        _merge(root, runs, 0, 0, 3)
+
+
+def test_a_task_does_not_bring_a_cleared_run_back(root):
+    make_staging(root, "run-1")
+    stager = Stager(StageSpec(root, "run-1", "stars", SCHEMA))
+    list(stager.add(_rows([1])))
+    clear_staging(root, "run-1")
+    with pytest.raises(FileNotFoundError):
+        list(stager.close())
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize("scattered", [False, True])
+def test_reports_of_all_tasks_add_up(spark, root, monkeypatch, scattered):
+    make_staging(root, "run-1")
+    spec = StageSpec(root, "run-1", "stars", SCHEMA)
+    index = np.random.default_rng(1).integers(0, 12 << 58, 4000)
+
+    def work(batches):
+        stager = Stager(spec)
+        for batch in batches:
+            number = batch.column(0)
+            columns = [pa.array(index[number.to_numpy()]), number, number.cast(pa.float64())]
+            yield from stager.add(pa.table(columns, names=spec.schema.names[:3]))
+            yield report("seen", batch.num_rows)
+        yield from stager.close()
+
+    frame = spark.range(0, 4000, 1, 7).mapInArrow(work, staging.REPORT_FIELDS)
+    staged, counts = staging.collect_reports(frame, scattered=scattered)
+    assert (counts, staged["stars"].rows, len(staged["stars"].runs)) == ({"seen": 4000}, 4000, 7)
+    cells, n = np.unique(index >> CELL_29, return_counts=True)
+    np.testing.assert_array_equal(staged["stars"].cells, cells)
+    np.testing.assert_array_equal(staged["stars"].counts, n)
+
+
+@pytest.mark.spark
+def test_cells_that_do_not_add_up_to_the_runs_are_refused(spark, root):
+    make_staging(root, "run-1")
+    spec = StageSpec(root, "run-1", "stars", SCHEMA)
+
+    def work(batches):
+        zeros = pa.array(np.zeros(1_000_000, np.int64))
+        # Never closed: its cells are not reported.
+        yield from Stager(spec).add(pa.table([zeros, zeros, zeros.cast(pa.float64())], spec.schema.names[:3]))
+
+    frame = spark.range(0, 1, 1, 1).mapInArrow(work, staging.REPORT_FIELDS)
+    with pytest.raises(RowsDoNotReconcile, match="stars"):
+        staging.collect_reports(frame)

@@ -15,8 +15,9 @@ from astrolake.lake.delta import Snapshot, apply_commit, read_snapshot
 from astrolake.lake.lake import Lake
 from astrolake.lake.partitioning import COUNT_ORDER, Leaves
 from astrolake.lake.publish import publish_hats
-from astrolake.lake.reader import read_table, spark_fields
+from astrolake.lake.reader import frame_of, read_table, spark_fields
 from astrolake.lake.sql_connection import extension_path
+from astrolake.lake.staging import Staged
 from astrolake.lake.writer import Replace, TableWriter, Written
 from astrolake.schema import CATALOG, HEALPIX_COLUMN, REJECTS, Column, Table
 from astrolake.schema.arrow import arrow_schema
@@ -444,3 +445,44 @@ def test_a_flat_table_may_become_empty(spark, lake):
     _write(spark, lake, _rejects(spark, 3), REJECTS)
     _write(spark, lake, _rejects(spark, 0), REJECTS, run_id="run-2")
     assert _sources(spark, lake) == []
+
+
+def test_rows_committed_while_others_are_staged_are_not_lost(spark, lake):
+    _write(spark, lake, sky(300, 1))
+    writer = TableWriter(spark, lake, "run-2", "test", 500)
+    snapshot = writer.base("stars", positional=True)
+    staged = writer.stage(frame_of(spark, snapshot).drop("Norder", "Dir", "Npix"), STARS)
+    _write(spark, lake, sky(100, 2), what=_owning(spark, [-1]), run_id="run-3")
+    with pytest.raises(CommitConflict, match="run the job again"):
+        apply_commit(writer.replace_staged(staged, STARS).commit)
+    assert len(_content(lake)) == 400
+
+
+def test_rows_of_owners_that_came_later_are_not_ours_to_remove(spark, lake):
+    """The write removes what its view of the owners does not know; a newer owner is no such row."""
+    _write(spark, lake, sky(200, 1, within_deg=1.0))
+    writer = TableWriter(spark, lake, "run-2", "test", 500)
+    writer.stage_spec(STARS)
+    later = sky(50, 2, within_deg=1.0).assign(ra=lambda rows: rows["ra"] + 100.0, tile=500)
+    later[HEALPIX_COLUMN] = healpix29(later["ra"].to_numpy(), later["dec"].to_numpy())
+    _write(spark, lake, later, what=_owning(spark, [500]), run_id="run-3")
+    gone = replace(_owning(spark, [39, 41]), others=True)
+    apply_commit(writer.replace_staged(Staged(), STARS, gone).commit)
+    tiles = _content(lake)["tile"]
+    assert set(tiles) == {39, 500}
+    assert (tiles == 500).sum() == 50
+
+
+def test_many_runs_are_joined_before_they_are_merged(spark, lake, monkeypatch):
+    monkeypatch.setattr(writer_module, "FAN_IN", 3)
+    rows = sky(600, 1)
+    frame = _frame(spark, rows).repartition(20, "source_id")
+    _write(spark, lake, frame, max_rows=100)
+    _same(_content(lake), rows)
+
+
+def test_a_table_whose_key_is_the_index_can_be_written(spark, lake):
+    table = replace(STARS, key=(HEALPIX_COLUMN,))
+    rows = pd.concat([sky(30, 1), sky(30, 1).assign(source_id=lambda r: r["source_id"] + 500)])
+    _write(spark, lake, rows, table)
+    assert len(_content(lake)) == 60

@@ -2,137 +2,140 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from astrolake.crossmatch.cells import MOTION, MatchPlan, Side, match_rows
+from astrolake.crossmatch.cells import MatchPlan
+from astrolake.crossmatch.columns import match_rows
+from astrolake.crossmatch.options import MatchOptions
+from astrolake.crossmatch.sides import PERSPECTIVE, Side, side_of
 from astrolake.errors import BadArguments
-from astrolake.lake.cells import cell_frame, cells_of, plan_cells
+from astrolake.lake.cells import Cell, map_cells, plan_cells
+from astrolake.lake.declared import declared
 from astrolake.lake.delta import Snapshot
-from astrolake.lake.reader import RegionReader, frame_of, require_columns, spark_fields
-from astrolake.schema import CROSSMATCH, REGISTRY, Column, Table
-from astrolake.schema.arrow import arrow_schema, column_of
-from astrolake.sky.crossmatch import Mode
+from astrolake.lake.partitioning import COUNT_ORDER
+from astrolake.lake.reader import frame_of
+from astrolake.lake.staging import REPORT_FIELDS, Stager, StageSpec, report
+from astrolake.schema import HEALPIX_COLUMN, Table
+from astrolake.sky.epoch import farthest_motion_deg, perspective
+from astrolake.sky.healpix import KEY_ORDER
+from astrolake.sky.probability import SKY_DEG2, prior_of_match
+from astrolake.sky.ranges import EVERYWHERE
 
-_CELL_ROWS = "_left_rows"
+LEFT = "left"
+#: The area of a table is that of the cells it fills, as fine as leaves this many rows in a cell.
+_ROWS_OF_A_CELL = 20
 
 
 @dataclass(frozen=True)
-class MatchOptions:
-    """Radius, mode (best, all, nearest-n, anti), n, and the common epoch in Julian years."""
+class Matching:
+    """A cross-match of two tables, planned.
 
-    radius_arcsec: float
-    mode: Mode = "best"
-    n: int = 1
-    epoch: float | None = None
+    Parameters
+    ----------
+    left, right : Table
+        Declarations.
+    snapshot, beside : Snapshot
+        Of the left and the right table.
+    """
+
+    left: Table
+    right: Table
+    snapshot: Snapshot
+    beside: Snapshot
+    plan: MatchPlan
 
 
-def crossmatch_table(left: str, right: str, left_id: Column, right_id: Column) -> Table:
-    """Return the declaration of the matches of two tables: the ids keep their own types."""
-    types = {"left_id": left_id.type, "right_id": right_id.type}
-    columns = tuple(replace(c, type=types.get(c.name, c.type)) for c in CROSSMATCH.columns)
-    return replace(CROSSMATCH, name=f"crossmatches/{left}_x_{right}", columns=columns)
-
-
-def id_column(table: str, snapshot: Snapshot) -> Column:
-    """Return the key column of a positional table.
+def plan_match(
+    spark: SparkSession, left: tuple[str, Snapshot], right: tuple[str, Snapshot], options: MatchOptions
+) -> Matching:
+    """Plan the match of two positional tables.
 
     Raises
     ------
     BadArguments
-        When the table has no positions.
+        When a table has no positions, or the options do not go with the tables.
     MissingColumns
-        When the table has no key column.
+        When a table lacks a column that is needed.
     """
+    ours, theirs = _positional(*left), _positional(*right)
+    same = left[0] == right[0]
+    if same and options.mode == "one-to-one":
+        raise BadArguments("mode one-to-one of a table with itself is not defined; use best-symmetric")
+    sides = (
+        side_of(ours, left[1], options.epoch, options.left_columns, options.left_sigma),
+        side_of(theirs, right[1], options.epoch, options.right_columns, options.right_sigma),
+    )
+    prior = np.nan
+    if options.has_sigma:
+        density = options.density_deg2 or measured_density_deg2(spark, right[1])
+        prior = prior_of_match(density, options.completeness)
+    region = EVERYWHERE if options.region is None else options.region.ranges()
+    plan = MatchPlan(
+        _moving(spark, left[1], sides[0]), _moving(spark, right[1], sides[1]), options, prior, region, same
+    )
+    return Matching(ours, theirs, left[1], right[1], plan)
+
+
+def match_reports(spark: SparkSession, matching: Matching, stage: StageSpec) -> DataFrame:
+    """Stage the matches; the tally `LEFT` counts the left rows looked at."""
+    plan = spark.sparkContext.broadcast(matching.plan)
+
+    def work(cells: Iterator[Cell]) -> Iterator[pa.RecordBatch]:
+        stager = Stager(stage)
+        for cell in (part for whole in cells for part in plan.value.parts(whole)):
+            count, pieces = plan.value.match_cell(cell)
+            yield report(LEFT, count)
+            for piece in pieces:
+                yield from stager.add(match_rows(plan.value, piece))
+        yield from stager.close()
+
+    cells = plan_cells(
+        matching.snapshot, matching.plan.options.cell_rows, matching.beside, matching.plan.region
+    )
+    return map_cells(spark, cells, work, REPORT_FIELDS)
+
+
+def measured_density_deg2(spark: SparkSession, snapshot: Snapshot) -> float:
+    """Return the rows of a table per square degree of the cells that it fills."""
+    if not snapshot.rows:
+        return 1.0 / SKY_DEG2
+    cell = F.shiftright(HEALPIX_COLUMN, 2 * (KEY_ORDER - COUNT_ORDER)).alias("cell")
+    found = frame_of(spark, snapshot).select(cell).distinct().toPandas()
+    cells, order = found["cell"].to_numpy(np.int64), COUNT_ORDER
+    while order > 0 and snapshot.rows < _ROWS_OF_A_CELL * len(cells):
+        cells, order = np.unique(cells >> 2), order - 1
+    return snapshot.rows / (len(cells) * SKY_DEG2 / (12 << (2 * order)))
+
+
+def _positional(name: str, snapshot: Snapshot) -> Table:
     if not snapshot.is_positional:
         raise BadArguments(
-            f"table {table} has no positions; cross-match works on objects, detections and catalogs"
+            f"table {name} has no positions; cross-match works on objects, detections and catalogs"
         )
-    name = REGISTRY[table].key[0] if table in REGISTRY else "source_id"
-    require_columns(table, snapshot.stored_names, [name])
-    return column_of(snapshot.schema.field(name))
+    return declared(name, snapshot)
 
 
-def match_frame(
-    spark: SparkSession, sides: Sequence[tuple[str, Snapshot]], options: MatchOptions
-) -> DataFrame:
-    """Return the matches of a left and a right table, and one row a cell with its left rows.
+def _moving(spark: SparkSession, snapshot: Snapshot, side: Side) -> Side:
+    """Return the side with the farthest motion of its rows."""
+    if not side.motion or side.epoch is None:
+        return side
+    epoch, names = side.epoch, side.motion
 
-    Rows with `_left_rows` set count the left rows of a cell; all others are matches.
-    """
-    (left, left_snapshot), (right, right_snapshot) = sides
-    table = crossmatch_table(left, right, id_column(left, left_snapshot), id_column(right, right_snapshot))
-    plan = _plan(spark, sides, options)
-    shared = spark.sparkContext.broadcast(plan)
-    names = [name for name in table.column_names if name != "run_id"]
-    schema = pa.schema([*(arrow_schema(table).field(name) for name in names), (_CELL_ROWS, pa.int64())])
-    schema = pa.schema([pa.field(f.name, f.type) for f in schema])
-
-    def work(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def farthest(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        reach = 0.0
         for batch in batches:
-            for cell in cells_of(batch):
-                count = 0
-                for ours, theirs, matches in shared.value.match_cell(cell):
-                    count = ours.num_rows
-                    if len(matches):
-                        yield from _batches(match_rows(ours, theirs, matches, shared.value), schema)
-                yield from _batches({_CELL_ROWS: pa.array([count], pa.int64())}, schema)
+            pmra, pmdec, since, *distance = (
+                batch.column(name).cast(pa.float64()).to_numpy(zero_copy_only=False) for name in names
+            )
+            zeta = perspective(*distance) if len(distance) == len(PERSPECTIVE) else 0.0
+            reach = max(reach, farthest_motion_deg(pmra, pmdec, epoch - since, zeta))
+        yield pa.RecordBatch.from_pydict({"reach": [reach]})
 
-    cells = plan_cells(left_snapshot, beside=right_snapshot)
-    return cell_frame(spark, cells).mapInArrow(work, spark_fields(schema))
-
-
-def split_counts(found: DataFrame) -> tuple[DataFrame, int]:
-    """Return the matches alone, and the number of left rows that were matched against."""
-    total = found.agg(F.sum(_CELL_ROWS)).first()
-    count = int(total[0] or 0) if total is not None else 0
-    return found.where(F.col(_CELL_ROWS).isNull()).drop(_CELL_ROWS), count
-
-
-def _batches(columns: dict[str, pa.Array], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """Yield the columns under the schema, absent ones as null."""
-    size = len(next(iter(columns.values())))
-    arrays = [columns[f.name].cast(f.type) if f.name in columns else pa.nulls(size, f.type) for f in schema]
-    yield from pa.Table.from_arrays(arrays, schema=schema).to_batches(max_chunksize=65_536)
-
-
-def _plan(spark: SparkSession, sides: Sequence[tuple[str, Snapshot]], options: MatchOptions) -> MatchPlan:
-    left, right = (_side(name, snapshot, options.epoch) for name, snapshot in sides)
-    motion = sum(
-        _farthest_motion_deg(spark, snapshot, options.epoch)
-        for side, (_, snapshot) in zip((left, right), sides, strict=True)
-        if side.moves and options.epoch is not None
-    )
-    return MatchPlan(
-        left,
-        right,
-        radius_arcsec=options.radius_arcsec,
-        mode=options.mode,
-        n=options.n,
-        epoch=options.epoch,
-        # A little more than the radius, so that rounding never loses a row at its very edge.
-        margin_deg=options.radius_arcsec / 3600 * (1 + 1e-9) + 1e-9 + motion * 1.001,
-    )
-
-
-def _side(table: str, snapshot: Snapshot, epoch: float | None) -> Side:
-    key = id_column(table, snapshot).name
-    names = snapshot.stored_names
-    has_motion = {"pmra", "pmdec"} <= set(names)
-    if epoch is not None and has_motion:
-        require_columns(f"{table} (needed by --epoch beside pmra and pmdec)", names, ["ref_epoch"])
-    moves = has_motion and epoch is not None
-    columns = (key, "ra", "dec", *(MOTION if moves else ()))
-    return Side(RegionReader(snapshot.storage, snapshot.files, columns), key, moves)
-
-
-def _farthest_motion_deg(spark: SparkSession, snapshot: Snapshot, epoch: float | None) -> float:
-    """Return the largest proper motion of a table times the years to the epoch."""
-    years = F.abs(F.lit(epoch) - F.col("ref_epoch"))
-    motion = F.hypot("pmra", "pmdec") * years
-    row = frame_of(spark, snapshot).agg(F.max(F.when(motion < float("inf"), motion))).first()
-    return float(row[0] or 0.0) / 3.6e6 if row is not None else 0.0
+    found = frame_of(spark, snapshot).select(*names).mapInArrow(farthest, "reach double").collect()
+    return replace(side, reach_deg=max((row.reach for row in found), default=0.0) * 1.001)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.storagelevel import StorageLevel
@@ -13,6 +15,8 @@ from astrolake.lake.lake import Lake
 from astrolake.lake.reader import frame_of, table_snapshot
 from astrolake.lake.staging import clear_staging
 from astrolake.lake.writer import TableWriter, Written
+
+_LOG = logging.getLogger("astrolake")
 
 
 @dataclass
@@ -33,12 +37,18 @@ class JobContext:
         return self.kept[-1]
 
     def close(self) -> None:
-        """Let go of what `persist` kept and of what the writer staged."""
-        for rows in self.kept:
-            rows.unpersist()
-        clear_staging(self.lake.storage, self.run_id)
+        """Let go of what `persist` kept and of what the writer staged.
 
-    @property
+        Tables are committed by now, or never: what cannot be cleared is left to maintain_tables.
+        """
+        try:
+            for rows in self.kept:
+                rows.unpersist()
+            clear_staging(self.lake.storage, self.run_id)
+        except Exception as error:  # noqa: BLE001 - whatever the store says must not hide how the run went
+            _LOG.warning("run %s could not be cleared up: %s", self.run_id, error)
+
+    @cached_property
     def writer(self) -> TableWriter:
         """Writer of this run."""
         return TableWriter(self.spark, self.lake, self.run_id, self.job, self.max_rows)

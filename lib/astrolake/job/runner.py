@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import secrets
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 from deltalake.exceptions import DeltaError
-from py4j.protocol import Py4JError
+from py4j.protocol import Py4JError, Py4JJavaError
 from pyspark.errors import PySparkException
 
 from astrolake import __version__
@@ -31,6 +33,8 @@ from astrolake.lake.storage import Storage
 from astrolake.schema import REJECTS
 
 DONE, FAILED, BAD_ARGUMENTS, REJECTED = 0, 1, 2, 3
+#: What Spark says of a worker that was killed.
+_WORKER_DIED = "Python worker exited unexpectedly (crashed)"
 _LOG = logging.getLogger("astrolake")
 
 
@@ -74,7 +78,8 @@ def main(job: Job, argv: Sequence[str] | None = None) -> int:
     except BadArguments as error:
         _LOG.error("%s", error)
         return BAD_ARGUMENTS
-    summary = run_job(job, args)
+    with _terminable():
+        summary = run_job(job, args)
     sys.stdout.write(json.dumps(summary) + "\n")
     sys.stdout.flush()
     if summary["status"] == "bad_arguments":
@@ -82,6 +87,23 @@ def main(job: Job, argv: Sequence[str] | None = None) -> int:
     if summary["status"] != "done":
         return FAILED
     return REJECTED if args.strict and summary["rows_rejected"] else DONE
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end the run as an error does: recorded, and cleared up."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, _: object) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def run_job(job: Job, args: JobArgs) -> dict[str, Any]:
@@ -177,6 +199,11 @@ def _first_cause(error: BaseException) -> str:
         return text
     if not isinstance(error, PySparkException | Py4JError):
         return f"{type(error).__name__}: {text}"
+    if _WORKER_DIED in text:
+        return "a Python worker died again and again: killed, or out of memory (give it more, or fewer cores)"
+    if isinstance(error, Py4JError) and not isinstance(error, Py4JJavaError):
+        first = text.splitlines()[0] if text else type(error).__name__
+        return f"Java stopped answering: killed, or out of memory ({first})"
     _, python, trace = text.rpartition("Traceback (most recent call last):\n")
     lines = [line for line in trace.splitlines() if line.strip() and not line.startswith((" ", "\t"))]
     if python and lines:

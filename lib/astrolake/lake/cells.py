@@ -5,16 +5,17 @@ Nothing is shuffled: the layout already keeps neighbours together.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import types as T
 
 from astrolake.lake.delta import Snapshot
-from astrolake.lake.reader import merge_ranges
-from astrolake.sky.healpix import KEY_ORDER, N_BASE, cell_center, cell_radius_deg, cell_range, cone_cells
+from astrolake.sky.healpix import KEY_ORDER, cell_center, cell_radius_deg, cell_range, cone_cells
+from astrolake.sky.ranges import EVERYWHERE, cell_ranges, overlap
 
 #: Rows a cell should hold at most, which bounds the memory of a task.
 CELL_ROWS = 250_000
@@ -24,10 +25,11 @@ _FINER = 3
 _FINEST_REACH = 2_000
 #: From here on all of the sky is read: cdshealpix 0.7 misses cells of cones wider than some 120 deg.
 _HALF_SKY_DEG = 90.0
-#: Several small cells make one task, for a task costs about 0.1 s whatever it does.
-_CELLS_PER_TASK = 16
+#: Many tasks let no core wait long for the last; in a large run several cells make one.
+_TASKS_PER_CORE = 8
+_CELLS_PER_TASK = 4
 #: Cells are not divided beyond this order (0.2 arcsec): an even division gains nothing there.
-_DEEPEST = 20
+DEEPEST = 20
 
 
 @dataclass(frozen=True)
@@ -63,16 +65,23 @@ class Cell:
         order = min(self.order + _FINER, KEY_ORDER)
         reach_deg = self.radius_deg + margin_deg
         if reach_deg >= _HALF_SKY_DEG:
-            return np.array([(0, N_BASE << (2 * KEY_ORDER))], dtype=np.int64)
+            return EVERYWHERE
         while order > 0 and reach_deg * (1 << order) > _FINEST_REACH:
             order -= 1
-        cells = cone_cells(*self.center, reach_deg, order)
-        shift = 2 * (KEY_ORDER - order)
-        return merge_ranges(np.stack([cells << shift, (cells + 1) << shift], axis=1))
+        return cell_ranges(order, cone_cells(*self.center, reach_deg, order))
+
+    def children(self) -> list[Cell]:
+        """Return the four cells it consists of."""
+        return [Cell(self.order + 1, 4 * self.npix + i) for i in range(4)]
 
 
-def plan_cells(snapshot: Snapshot, cell_rows: int = CELL_ROWS, beside: Snapshot | None = None) -> list[Cell]:
-    """Return disjoint cells that hold all rows of a snapshot, at most about `cell_rows` each.
+def plan_cells(
+    snapshot: Snapshot,
+    cell_rows: int = CELL_ROWS,
+    beside: Snapshot | None = None,
+    region: np.ndarray = EVERYWHERE,
+) -> list[Cell]:
+    """Return disjoint cells that hold all rows of a snapshot in a region, at most about `cell_rows` each.
 
     A partition with more rows, or with four times as many of the table `beside`, is divided
     evenly; dense spots inside it may exceed the bound.
@@ -83,11 +92,12 @@ def plan_cells(snapshot: Snapshot, cell_rows: int = CELL_ROWS, beside: Snapshot 
         span = Cell(file.order, file.npix).span
         rows = max(file.rows, density(span) // 4)
         deeper = 0
-        while rows > cell_rows << (2 * deeper) and file.order + deeper < _DEEPEST:
+        while rows > cell_rows << (2 * deeper) and file.order + deeper < DEEPEST:
             deeper += 1
         first = file.npix << (2 * deeper)
         cells.extend(Cell(file.order + deeper, first + i) for i in range(1 << (2 * deeper)))
-    return cells
+    spans = np.array([cell.span for cell in cells], np.int64).reshape(-1, 2)
+    return [cells[i] for i in np.flatnonzero(overlap(region, *spans.T))]
 
 
 class _Density:
@@ -107,14 +117,25 @@ class _Density:
         return int(high - low)
 
 
-def cell_frame(spark: SparkSession, cells: list[Cell]) -> DataFrame:
-    """Return the cells as a DataFrame (order, npix), spread over tasks."""
+def map_cells(
+    spark: SparkSession,
+    cells: list[Cell],
+    work: Callable[[Iterator[Cell]], Iterator[pa.RecordBatch]],
+    fields: T.StructType,
+) -> DataFrame:
+    """Return what `work` makes of the cells; each task gets a few that lie side by side.
+
+    Nothing is shuffled.
+    """
+    order = np.array([cell.order for cell in cells], np.int8)
+    npix = np.array([cell.npix for cell in cells], np.int64)
+    shared = spark.sparkContext.broadcast((order, npix))
+
+    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        order, npix = shared.value
+        numbers = (i for batch in batches for i in batch.column(0).to_pylist())
+        yield from work(Cell(int(order[i]), int(npix[i])) for i in numbers)
+
     cores = spark.sparkContext.defaultParallelism
-    tasks = max(1, min(len(cells), max(2 * cores, len(cells) // _CELLS_PER_TASK)))
-    rows = [(cell.order, cell.npix) for cell in cells]
-    return spark.createDataFrame(rows, "order int, npix long").repartition(tasks, "npix")
-
-
-def cells_of(batch: pa.RecordBatch) -> Iterator[Cell]:
-    """Yield the cells of a batch of `cell_frame`."""
-    yield from map(Cell, batch.column("order").to_pylist(), batch.column("npix").to_pylist())
+    tasks = max(1, min(len(cells), max(_TASKS_PER_CORE * cores, len(cells) // _CELLS_PER_TASK)))
+    return spark.range(0, len(cells), 1, tasks).mapInArrow(run, fields)

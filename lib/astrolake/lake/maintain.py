@@ -5,23 +5,21 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
-import pyarrow.parquet as pq
-
-from astrolake.lake.delta import Snapshot, load_table
+from astrolake.lake.declared import declared
+from astrolake.lake.delta import load_table
 from astrolake.lake.hats import claims_of, release_claim
 from astrolake.lake.lake import Lake
+from astrolake.lake.publish import live_runs
 from astrolake.lake.reader import frame_of, table_snapshot
 from astrolake.lake.staging import clear_staging, stale_staging
 from astrolake.lake.vacuum import delete_orphans, find_orphans, vacuum_superseded
 from astrolake.lake.writer import TableWriter, Written
-from astrolake.schema import REGISTRY, Table
-from astrolake.schema.arrow import column_of
 
 _LOG = logging.getLogger("astrolake")
 #: An unpartitioned table is compacted when it has more files than this.
 _FEW_FILES = 8
-_KEYS = ("source_id", "object_id", "detection_id", "left_id")
 
 
 @dataclass(frozen=True)
@@ -54,8 +52,13 @@ def vacuum_table(lake: Lake, table: str, hours: float, *, dry_run: bool) -> Tidi
 
 
 def vacuum_staging(lake: Lake, hours: float, *, dry_run: bool) -> list[str]:
-    """Delete what killed runs staged at least `hours` ago and return those runs."""
+    """Delete what killed runs staged at least `hours` ago and return those runs.
+
+    With 0 hours no run may be writing to the lake.
+    """
     runs = stale_staging(lake.storage, time.time() - hours * 3600)
+    alive = live_runs(lake, datetime.now(UTC)) if runs and hours > 0 else set()
+    runs = [run_id for run_id in runs if run_id not in alive]
     for run_id in runs:
         _LOG.info("%s what %s staged", "would delete" if dry_run else "deleting", run_id)
         if not dry_run:
@@ -70,6 +73,7 @@ def compact_table(writer: TableWriter, table: str, *, dry_run: bool) -> Written 
     """
     storage = writer.lake.delta_storage(table)
     snapshot = table_snapshot(writer.lake, table)
+    writer.base(table, positional=snapshot.is_positional)
     if not snapshot.is_positional:
         if len(snapshot.files) > _FEW_FILES:
             _LOG.info("%s: %s %d files", table, "would merge" if dry_run else "merging", len(snapshot.files))
@@ -84,18 +88,3 @@ def compact_table(writer: TableWriter, table: str, *, dry_run: bool) -> Written 
     verb = "would rewrite" if dry_run else "rewriting"
     _LOG.info("%s: %s %d files as %d partitions", table, verb, len(present), len(planned))
     return None if dry_run else writer.replace_rows(rows, declared(table, snapshot))
-
-
-def declared(table: str, snapshot: Snapshot) -> Table:
-    """Return the declaration of an existing positional table, units and UCDs from its files."""
-    known = REGISTRY.get(table)
-    if known is not None and list(known.column_names) == snapshot.stored_names:
-        return known
-    schema = snapshot.schema
-    if snapshot.files:
-        path = snapshot.storage.path(snapshot.files[0].path)
-        with snapshot.storage.fs.open(path, "rb") as stream:
-            schema = pq.read_schema(stream)
-    columns = tuple(column_of(schema.field(name)) for name in snapshot.stored_names)
-    key = next(name for name in (*_KEYS, *snapshot.stored_names) if name in snapshot.stored_names)
-    return Table(table, "a row", (key,), columns, positional=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,17 +13,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from astrolake.errors import RowsDoNotReconcile
+from astrolake.errors import CommitConflict, RowsDoNotReconcile
 from astrolake.lake.delta import DataFile
 from astrolake.lake.reader import touched_groups
 from astrolake.lake.sink import PartitionFile, SinkSpec, conform
-from astrolake.lake.staging import StagedRun
+from astrolake.lake.staging import GROUP_ROWS, StagedRun, StageSpec, open_run, run_path
 from astrolake.lake.storage import Storage
 from astrolake.schema.model import HEALPIX_COLUMN
 from astrolake.sky.healpix import Int64, cell_range
 
-#: Rows of a partition are merged in slices of about this size.
+#: Rows are merged in slices of about this size.
 SLICE_BYTES = 64 << 20
+#: More runs than this are first joined to fewer: each costs a file opened and a row group decoded.
+FAN_IN = 64
+#: Slices are cut by a sample of about this many rows.
+_SAMPLE_ROWS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -36,15 +41,12 @@ class MergePlan:
     runs : tuple of StagedRun
     key : tuple of str
         Columns that order rows of one `_healpix_29`.
-    row_bytes : int
-        About the size of a row in memory.
     """
 
     root: Storage
     sink: SinkSpec
     runs: tuple[StagedRun, ...]
     key: tuple[str, ...]
-    row_bytes: int
 
     @cached_property
     def _lows(self) -> Int64:
@@ -53,6 +55,12 @@ class MergePlan:
     @cached_property
     def _highs(self) -> Int64:
         return np.array([run.high for run in self.runs], np.int64)
+
+    def fan_in(self, starts: Int64, ends: Int64) -> int:
+        """Return the greatest number of runs that meet in one of the spans [start, end)."""
+        begun = np.searchsorted(np.sort(self._lows), ends, side="left")
+        ended = np.searchsorted(np.sort(self._highs), starts, side="left")
+        return int((begun - ended).max(initial=0))
 
     def write_partition(self, order: int, npix: int, rows: int) -> DataFile:
         """Write the `rows` rows of a cell, sorted by `_healpix_29`, then key.
@@ -63,11 +71,10 @@ class MergePlan:
             When the runs hold another number of rows.
         """
         low, high = cell_range(order, npix)
-        runs = [self.runs[i] for i in np.flatnonzero((self._lows < high) & (self._highs >= low))]
         file = PartitionFile(self.sink, (order, npix // 10_000 * 10_000, npix))
-        for begin, end in self._slices(runs, low, high, rows):
-            found = pa.concat_tables([self._read(run, begin, end, self.sink.schema.names) for run in runs])
-            file.write(conform(self._sorted(found), self.sink.schema))
+        chosen = np.flatnonzero((self._lows < high) & (self._highs >= low))
+        for slice_ in self._merged([self.runs[i] for i in chosen], low, high):
+            file.write(conform(slice_, self.sink.schema))
         written = file.close()
         if written.rows != rows:
             raise RowsDoNotReconcile(
@@ -75,24 +82,22 @@ class MergePlan:
             )
         return written
 
-    def _slices(self, runs: list[StagedRun], low: int, high: int, rows: int) -> Iterator[tuple[int, int]]:
-        """Cut a span so that a slice holds about `SLICE_BYTES`, however unevenly the sky is filled."""
-        step = max(1, SLICE_BYTES // max(self.row_bytes, 1))
-        cuts: Int64 = np.array([], np.int64)
-        if rows > step:
-            keys = [self._read(run, low, high, [HEALPIX_COLUMN]).column(0).to_numpy() for run in runs]
-            cuts = np.unique(np.sort(np.concatenate(keys))[step::step])
-        edges = [low, *cuts[cuts > low].tolist(), high]
-        yield from itertools.pairwise(edges)
+    def join_runs(self, first: int, last: int, spec: StageSpec) -> StagedRun:
+        """Write the runs from number `first` to before `last` as one run."""
+        low, high = int(self._lows[first:last].min()), int(self._highs[first:last].max())
+        path, rows = run_path(spec), 0
+        with open_run(spec, path) as writer:
+            for slice_ in self._merged(self.runs[first:last], low, high + 1):
+                writer.write_table(slice_, row_group_size=GROUP_ROWS)
+                rows += slice_.num_rows
+        return StagedRun(path, rows, low, high)
 
-    def _read(self, run: StagedRun, low: int, high: int, names: list[str]) -> pa.Table:
-        with self.root.fs.open(self.root.path(run.path), "rb") as stream:
-            parquet = pq.ParquetFile(stream)
-            groups = touched_groups(parquet, np.array([[low, high]], np.int64))
-            rows = parquet.read_row_groups(groups, columns=names)
-        index = rows.column(HEALPIX_COLUMN).to_numpy()
-        begin, end = np.searchsorted(index, [low, high])
-        return rows.select(names).slice(begin, end - begin)
+    def _merged(self, runs: Sequence[StagedRun], low: int, high: int) -> Iterator[pa.Table]:
+        """Yield the rows of a span in order, in slices of about `SLICE_BYTES`."""
+        with ExitStack() as stack:
+            files = [stack.enter_context(_opened(self.root, run, self.sink.schema)) for run in runs]
+            for begin, end in _slices(files, low, high):
+                yield self._sorted(pa.concat_tables([file.read(begin, end) for file in files]))
 
     def _sorted(self, rows: pa.Table) -> pa.Table:
         """Sort by `_healpix_29`; only rows that share one are compared by key."""
@@ -103,7 +108,68 @@ class MergePlan:
         tied = np.flatnonzero(np.concatenate([same, [False]]) | np.concatenate([[False], same]))
         if len(tied):
             members = order[tied]
-            ties = rows.select([HEALPIX_COLUMN, *self.key]).take(pa.array(members))
-            by = [(name, "ascending") for name in dict.fromkeys((HEALPIX_COLUMN, *self.key))]
-            order[tied] = members[pc.sort_indices(ties, sort_keys=by).to_numpy()]
+            names = list(dict.fromkeys((HEALPIX_COLUMN, *self.key)))
+            ties = rows.select(names).take(pa.array(members))
+            order[tied] = members[
+                pc.sort_indices(ties, sort_keys=[(name, "ascending") for name in names]).to_numpy()
+            ]
         return rows.take(pa.array(order))
+
+
+class _RunFile:
+    """A run that is open for reading."""
+
+    def __init__(self, parquet: pq.ParquetFile, schema: pa.Schema) -> None:
+        self.parquet = parquet
+        self.schema = schema
+
+    def read(self, low: int, high: int) -> pa.Table:
+        """Return the rows of a span [low, high), under the schema."""
+        rows = self._groups(low, high, self.schema.names)
+        begin, end = np.searchsorted(rows.column(HEALPIX_COLUMN).to_numpy(), [low, high])
+        if end - begin < rows.num_rows:
+            # A slice would keep all of the row groups in memory, for as many runs as there are.
+            rows = rows.take(pa.array(np.arange(begin, end)))
+        return rows.select(self.schema.names).cast(self.schema)
+
+    def keys(self, low: int, high: int) -> Int64:
+        """Return `_healpix_29` of the rows of a span."""
+        index: Int64 = self._groups(low, high, [HEALPIX_COLUMN]).column(0).to_numpy()
+        return index[slice(*np.searchsorted(index, [low, high]))]
+
+    def size(self, low: int, high: int) -> tuple[int, int]:
+        """Return rows and bytes of the row groups that hold a span."""
+        metadata = self.parquet.metadata
+        groups = [metadata.row_group(g) for g in touched_groups(self.parquet, np.array([[low, high]]))]
+        return sum(g.num_rows for g in groups), sum(g.total_byte_size for g in groups)
+
+    def _groups(self, low: int, high: int, names: list[str]) -> pa.Table:
+        groups = touched_groups(self.parquet, np.array([[low, high]], np.int64))
+        return self.parquet.read_row_groups(groups, columns=names)
+
+
+@contextmanager
+def _opened(root: Storage, run: StagedRun, schema: pa.Schema) -> Iterator[_RunFile]:
+    try:
+        stream = root.fs.open(root.path(run.path), "rb")
+    except FileNotFoundError:
+        raise CommitConflict(
+            f"{root.path(run.path)} is gone: a vacuum took what this run had written; run the job again, "
+            "and no maintain_tables --vacuum-hours 0 beside it"
+        ) from None
+    with stream:
+        yield _RunFile(pq.ParquetFile(stream), schema)
+
+
+def _slices(files: Sequence[_RunFile], low: int, high: int) -> Iterator[tuple[int, int]]:
+    """Cut a span so that a slice holds about `SLICE_BYTES`, however unevenly the sky is filled."""
+    rows, size = (sum(column) for column in zip(*(file.size(low, high) for file in files), strict=True))
+    # What is coded with a dictionary is larger in memory.
+    fixed = sum(f.type.bit_width // 8 if pa.types.is_primitive(f.type) else 8 for f in files[0].schema)
+    step = max(1, SLICE_BYTES // max(size // max(rows, 1), fixed, 1))
+    cuts: Int64 = np.array([], np.int64)
+    if rows > step:
+        every = -(-rows // _SAMPLE_ROWS)
+        keys = np.sort(np.concatenate([file.keys(low, high)[::every] for file in files]))
+        cuts = np.unique(keys[max(1, step // every) :: max(1, step // every)])
+    yield from itertools.pairwise([low, *cuts[cuts > low].tolist(), high])

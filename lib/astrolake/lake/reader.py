@@ -18,6 +18,7 @@ from astrolake.lake.lake import Lake
 from astrolake.lake.storage import Storage
 from astrolake.schema.model import HEALPIX_COLUMN
 from astrolake.sky.healpix import KEY_ORDER
+from astrolake.sky.ranges import covered, inside, overlap
 
 
 def table_snapshot(lake: Lake, table: str, version: int | None = None) -> Snapshot:
@@ -99,13 +100,30 @@ class RegionReader:
         -----
         Only files and row groups whose statistics touch a range are read.
         """
-        spans = np.array([(f.npix, f.npix + 1, 2 * (KEY_ORDER - f.order)) for f in self.files], np.int64)
-        lows, highs = (spans[:, :2] << spans[:, 2:]).T if len(spans) else np.empty((2, 0), np.int64)
-        chosen = np.flatnonzero(overlap(ranges, lows, highs))
-        tables = [table for i in chosen for table in self._read_file(self.files[i], ranges)]
+        tables = [table for file in self._touched(ranges) for table in self._read_file(file, ranges)]
         if not tables:
             return self._empty()
         return pa.concat_tables(tables)
+
+    def rows_near(self, ranges: np.ndarray) -> float:
+        """Return about how many rows lie in the ranges, taking row groups as evenly filled."""
+        return sum(
+            _rows_of(parquet, groups, ranges)
+            for file in self._touched(ranges)
+            for parquet, groups in self._opened(file, ranges)
+        )
+
+    def _touched(self, ranges: np.ndarray) -> list[DataFile]:
+        spans = np.array([(f.npix, f.npix + 1, 2 * (KEY_ORDER - f.order)) for f in self.files], np.int64)
+        lows, highs = (spans[:, :2] << spans[:, 2:]).T if len(spans) else np.empty((2, 0), np.int64)
+        return [self.files[i] for i in np.flatnonzero(overlap(ranges, lows, highs))]
+
+    def _opened(self, file: DataFile, ranges: np.ndarray) -> Iterator[tuple[pq.ParquetFile, list[int]]]:
+        """Yield the open file with its row groups that may hold rows of the ranges, if any."""
+        with self.storage.fs.open(self.storage.path(file.path), "rb") as stream:
+            parquet = pq.ParquetFile(stream)
+            if groups := touched_groups(parquet, ranges):
+                yield parquet, groups
 
     def _empty(self) -> pa.Table:
         """Return no rows; types come from any file of the table, null where it has none."""
@@ -119,44 +137,34 @@ class RegionReader:
         return [HEALPIX_COLUMN, *(name for name in self.columns if name != HEALPIX_COLUMN)]
 
     def _read_file(self, file: DataFile, ranges: np.ndarray) -> Iterator[pa.Table]:
-        with self.storage.fs.open(self.storage.path(file.path), "rb") as stream:
-            parquet = pq.ParquetFile(stream)
-            groups = touched_groups(parquet, ranges)
-            if not groups:
-                return
+        for parquet, groups in self._opened(file, ranges):
             rows = parquet.read_row_groups(groups, columns=self._names())
             index = rows.column(HEALPIX_COLUMN).to_numpy()
-            at = np.searchsorted(ranges[:, 0], index, side="right") - 1
-            inside = (at >= 0) & (index < ranges[np.maximum(at, 0), 1])
-            yield rows.select(self._names()).filter(pa.array(inside))
+            yield rows.select(self._names()).filter(pa.array(inside(ranges, index)))
 
 
-def overlap(ranges: np.ndarray, lows: np.ndarray, highs: np.ndarray) -> np.ndarray:
-    """Tell which half-open spans [low, high) meet any of the sorted, disjoint half-open ranges."""
-    if not len(ranges):
-        return np.zeros(len(lows), dtype=bool)
-    at = np.searchsorted(ranges[:, 0], highs, side="left") - 1
-    return np.asarray((at >= 0) & (ranges[np.maximum(at, 0), 1] > lows))
+def _rows_of(parquet: pq.ParquetFile, groups: list[int], ranges: np.ndarray) -> float:
+    """Return about how many rows of some row groups lie in the ranges."""
+    found = [parquet.metadata.row_group(g) for g in groups]
+    rows = np.array([group.num_rows for group in found], float)
+    spans = _spans(parquet, groups)
+    if spans is None:
+        return float(rows.sum())
+    within = covered(ranges, spans[:, 1]) - covered(ranges, spans[:, 0])
+    return float((rows * within / (spans[:, 1] - spans[:, 0])).sum())
 
 
 def touched_groups(parquet: pq.ParquetFile, ranges: np.ndarray) -> list[int]:
     """Return the row groups that may hold rows with `_healpix_29` in any of the half-open ranges."""
+    every = list(range(parquet.num_row_groups))
+    spans = _spans(parquet, every)
+    return every if spans is None else [int(g) for g in np.flatnonzero(overlap(ranges, *spans.T))]
+
+
+def _spans(parquet: pq.ParquetFile, groups: list[int]) -> np.ndarray | None:
+    """Return the half-open spans (N, 2) of `_healpix_29` in row groups, None without statistics."""
     key = parquet.metadata.schema.names.index(HEALPIX_COLUMN)
-    found = [parquet.metadata.row_group(g).column(key).statistics for g in range(parquet.num_row_groups)]
+    found = [parquet.metadata.row_group(g).column(key).statistics for g in groups]
     if any(s is None or not s.has_min_max for s in found):
-        return list(range(parquet.num_row_groups))
-    lows, highs = (np.array([getattr(s, name) for s in found], np.int64) for name in ("min", "max"))
-    return [int(g) for g in np.flatnonzero(overlap(ranges, lows, highs + 1))]
-
-
-def merge_ranges(ranges: np.ndarray) -> np.ndarray:
-    """Return half-open ranges sorted, with those that touch or overlap joined."""
-    ranges = np.asarray(ranges, dtype=np.int64).reshape(-1, 2)
-    ranges = ranges[np.argsort(ranges[:, 0], kind="stable")]
-    if not len(ranges):
-        return ranges
-    reach = np.maximum.accumulate(ranges[:, 1])
-    first = np.concatenate([[True], ranges[1:, 0] > reach[:-1]])
-    starts = ranges[first, 0]
-    ends = reach[np.concatenate([np.flatnonzero(first)[1:] - 1, [len(ranges) - 1]])]
-    return np.stack([starts, ends], axis=1)
+        return None
+    return np.array([(s.min, s.max + 1) for s in found], np.int64).reshape(-1, 2)

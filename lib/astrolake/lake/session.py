@@ -30,6 +30,8 @@ _COMMON = {
     },
 }
 _LOGGING = Path(__file__).with_name("log4j2.properties").resolve()
+#: All cores; a task whose worker dies is tried again, as on a cluster.
+_EMBEDDED_MASTER = "local[*,4]"
 _LOCAL = {
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
@@ -65,7 +67,7 @@ def spark_session(app: str, storage: Storage | None = None, *, local_memory: str
     conf = SparkConf()
     settings = dict(_COMMON)
     if conf.get("spark.master", None) is None:
-        settings |= _LOCAL | {"spark.master": "local[*]", "spark.driver.memory": local_memory}
+        settings |= _LOCAL | {"spark.master": _EMBEDDED_MASTER, "spark.driver.memory": local_memory}
         settings |= _EMBEDDED_S3 if storage is not None and not storage.is_local else {}
         prepare_local_environment()
     settings |= _s3_settings(storage)

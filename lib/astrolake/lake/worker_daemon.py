@@ -34,6 +34,8 @@ _LIBRARIES = (
     "deltalake",
     "scipy.spatial",
     "sep",
+    "astrolake.sky.matching",
+    "astrolake.lake.merge",
 )
 
 

@@ -8,8 +8,9 @@ Nothing is committed here: `Written.commit` says what the transaction will be.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -22,16 +23,27 @@ from astrolake.errors import CommitConflict, RowsDoNotReconcile
 from astrolake.lake.delta import Commit, DataFile, Snapshot, read_snapshot
 from astrolake.lake.hats import claim_table, retract_hats_metadata
 from astrolake.lake.lake import Lake
-from astrolake.lake.merge import MergePlan
+from astrolake.lake.merge import FAN_IN, MergePlan
 from astrolake.lake.partitioning import COUNT_ORDER, MAX_ROWS, Leaves, plan_leaves
 from astrolake.lake.reader import frame_of
 from astrolake.lake.sink import SinkSpec, write_file
-from astrolake.lake.staging import REPORT_FIELDS, Staged, StagedRun, Stager, StageSpec, collect_reports
+from astrolake.lake.staging import (
+    REPORT_FIELDS,
+    RUN,
+    Staged,
+    StagedRun,
+    Stager,
+    StageSpec,
+    collect_reports,
+    make_staging,
+    report,
+)
 from astrolake.schema.arrow import arrow_schema, delta_schema
 from astrolake.schema.model import HEALPIX_COLUMN, Table
 from astrolake.schema.spark import spark_schema, spark_type
 from astrolake.sky.healpix import KEY_ORDER, cell_range
 
+W = TypeVar("W")
 _FILE_SCHEMA = pa.schema(
     [
         ("path", pa.string()),
@@ -96,13 +108,24 @@ class _Change:
 
 @dataclass(frozen=True)
 class TableWriter:
-    """Writes tables of one lake for one run."""
+    """Writes tables of one lake for one run.
+
+    The version that a write goes on top of is noted when its rows begin to be made (`base`), so
+    that what others commit meanwhile is never overwritten: it is kept, or the commit is refused.
+    """
 
     spark: SparkSession
     lake: Lake
     run_id: str
     job: str
     max_rows: int = MAX_ROWS
+    _bases: dict[str, Snapshot | None] = field(default_factory=dict, repr=False)
+
+    def base(self, table: str, *, positional: bool) -> Snapshot | None:
+        """Return the version of a table that this run builds on: the newest at the first call."""
+        if table not in self._bases:
+            self._bases[table] = read_snapshot(self.lake.delta_storage(table, positional=positional))
+        return self._bases[table]
 
     def replace_rows(self, rows: DataFrame, table: Table, what: Replace | None = None) -> Written:
         """Write rows in place of those that `what` names (all by default).
@@ -118,6 +141,7 @@ class TableWriter:
         RowsDoNotReconcile
             When the files hold another number of rows than were to be written.
         """
+        self.base(table.name, positional=table.positional)
         if table.positional:
             return self.replace_staged(self.stage(rows, table), table, what)
         return self._write_flat(self._declared(rows, table), table, what)
@@ -129,14 +153,15 @@ class TableWriter:
         catalog = self.lake.table_storage(table.name)
         claim_table(catalog, self.run_id)
         retract_hats_metadata(catalog)
-        old = read_snapshot(self.lake.delta_storage(table.name, positional=True))
+        old = self.base(table.name, positional=True)
         fixed: list[DataFile] = []
         touched: list[DataFile] = list(old.files) if old else []
         kept = Staged()
         if old is not None and what is not None:
             fixed, touched, kept = self._divide(old, table, what, staged)
-        leaves = plan_leaves(*_cells(staged + kept), _leaves(fixed), self.max_rows)
-        adds = self._merge(staged + kept, table, leaves) if len(leaves) else []
+        both = staged + kept
+        leaves = plan_leaves(both.cells, both.counts, _leaves(fixed), self.max_rows)
+        adds = self._merge(both, table, leaves) if len(leaves) else []
         change = _Change(old, adds, touched, staged.rows, kept.rows, what is None)
         return self._written(table, change)
 
@@ -149,11 +174,13 @@ class TableWriter:
         return self._written(table, _Change(old, adds, [], count, appends=True))
 
     def stage_spec(self, table: Table) -> StageSpec:
-        """Return what workers need to stage rows of a table themselves."""
+        """Return what workers need to stage rows of a table; the write builds on its version of now."""
+        self.base(table.name, positional=table.positional)
         return self.stage_as(table.name, arrow_schema(_nullable(table)))
 
     def stage_as(self, name: str, schema: pa.Schema) -> StageSpec:
         """Return what workers need to stage rows that are for this run alone."""
+        make_staging(self.lake.storage, self.run_id)
         return StageSpec(self.lake.storage, self.run_id, name, schema)
 
     def stage(self, rows: DataFrame, table: Table) -> Staged:
@@ -166,7 +193,8 @@ class TableWriter:
                 yield from stager.add(pa.Table.from_batches([batch]))
             yield from stager.close()
 
-        staged, _ = collect_reports(self._declared(rows, table).mapInArrow(work, REPORT_FIELDS))
+        reports = self._declared(rows, table).mapInArrow(work, REPORT_FIELDS)
+        staged, _ = collect_reports(reports, scattered=True)
         return staged.get(table.name, Staged())
 
     def staged_frame(self, staged: Staged, schema: T.StructType) -> DataFrame:
@@ -227,24 +255,44 @@ class TableWriter:
         """Write one file for each leaf, each by one task that reads its span of the runs."""
         storage = self.lake.delta_storage(table.name, positional=True)
         sink = SinkSpec(storage, arrow_schema(_nullable(table)), self.run_id)
-        row_bytes = staged.bytes // max(staged.rows, 1)
-        plan = MergePlan(self.lake.storage, sink, staged.runs, table.key, row_bytes)
-        cells, counts = _cells(staged)
-        rows = np.bincount(leaves.find(cells << (2 * (KEY_ORDER - COUNT_ORDER))), counts, len(leaves))
-        shared = self.spark.sparkContext.broadcast((plan, leaves, rows.astype(np.int64)))
+        plan = self._few_runs(MergePlan(self.lake.storage, sink, staged.runs, table.key), table, leaves)
+        at = leaves.find(staged.cells << (2 * (KEY_ORDER - COUNT_ORDER)))
+        rows = np.bincount(at, staged.counts, len(leaves)).astype(np.int64)
 
-        def work(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            merge, cells, rows = shared.value
-            for batch in batches:
-                for i in batch.column(0).to_pylist():
-                    leaf = int(cells.order[i]), int(cells.npix[i]), int(rows[i])
-                    yield _described(merge.write_partition(*leaf))
+        def write(what: tuple[MergePlan, Leaves, np.ndarray], i: int) -> pa.RecordBatch:
+            plan, leaves, rows = what
+            return _described(plan.write_partition(int(leaves.order[i]), int(leaves.npix[i]), int(rows[i])))
 
-        tasks = min(len(leaves), _MOST_TASKS)
-        return _files(self.spark.range(0, len(leaves), 1, tasks).mapInArrow(work, _FILE_FIELDS))
+        return _files(self._each(len(leaves), (plan, leaves, rows), write, _FILE_FIELDS))
+
+    def _few_runs(self, plan: MergePlan, table: Table, leaves: Leaves) -> MergePlan:
+        """Join runs to longer ones until no leaf needs more than `FAN_IN` of them."""
+        spec = self.stage_spec(table)
+
+        def join(plan: MergePlan, i: int) -> pa.RecordBatch:
+            run = plan.join_runs(i * FAN_IN, (i + 1) * FAN_IN, spec)
+            return report(RUN, run.rows, table=spec.table, path=run.path, low=run.low, high=run.high)
+
+        while plan.fan_in(leaves.starts, leaves.ends) > FAN_IN:
+            found = self._each(-(-len(plan.runs) // FAN_IN), plan, join, REPORT_FIELDS).toPandas()
+            columns = (found[name].tolist() for name in ("path", "n", "low", "high"))
+            runs = tuple(StagedRun(*values) for values in zip(*columns, strict=True))
+            plan = replace(plan, runs=tuple(sorted(runs, key=lambda run: (run.low, run.high, run.path))))
+        return plan
+
+    def _each(
+        self, n: int, what: W, work: Callable[[W, int], pa.RecordBatch], fields: T.StructType
+    ) -> DataFrame:
+        """Return what `work` makes of `what` and each number below n, in a task each."""
+        shared = self.spark.sparkContext.broadcast(what)
+
+        def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            yield from (work(shared.value, i) for batch in batches for i in batch.column(0).to_pylist())
+
+        return self.spark.range(0, n, 1, min(n, _MOST_TASKS)).mapInArrow(run, fields)
 
     def _write_flat(self, rows: DataFrame, table: Table, what: Replace | None) -> Written:
-        old = read_snapshot(self.lake.delta_storage(table.name, positional=False))
+        old = self.base(table.name, positional=False)
         new = rows.count()
         kept = 0
         if old is not None and what is not None:
@@ -295,10 +343,6 @@ def _described(file: DataFile) -> pa.RecordBatch:
 
 def _files(found: DataFrame) -> list[DataFile]:
     return [DataFile(f.path, f.size, f.rows, tuple(f.partition), f.stats) for f in found.collect()]
-
-
-def _cells(staged: Staged) -> tuple[np.ndarray, np.ndarray]:
-    return staged.cells, staged.counts
 
 
 def _require_columns(old: Snapshot, table: Table) -> None:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession
 
 from astrolake.errors import BadInput
-from astrolake.lake.cells import Cell, cell_frame, cells_of, plan_cells
+from astrolake.lake.cells import Cell, map_cells, plan_cells
 from astrolake.lake.delta import Snapshot
-from astrolake.lake.reader import RegionReader, frame_of, require_columns, spark_fields
+from astrolake.lake.reader import RegionReader, frame_of, require_columns
+from astrolake.lake.staging import REPORT_FIELDS, Stager, StageSpec, report
 from astrolake.objects.associate import Association, associate, incomplete_components
-from astrolake.objects.merge import INPUT_COLUMNS, merge_objects, objects_table
-from astrolake.schema.arrow import arrow_schema
+from astrolake.objects.merge import INPUT_COLUMNS, merge_objects
 from astrolake.schema.model import HEALPIX_COLUMN
 from astrolake.sky.separation import separation_arcsec
 
+MERGED = "merged"
 _PRIORITY = ("flux_auto", "flux_auto_err")
 #: First margin around a cell; chains of detections that reach its edge widen it.
 _MARGIN_ARCSEC = 30.0
@@ -86,26 +88,29 @@ class ObjectPlan:
         return merge_objects(rows.take(pa.array(ours)), renumber[seed_index[ours]], self.bands)
 
 
-def objects_frame(
-    spark: SparkSession, detections: Snapshot, bands: Sequence[str], radius_arcsec: float
+def object_reports(
+    spark: SparkSession,
+    detections: Snapshot,
+    bands: Sequence[str],
+    radius_arcsec: float,
+    stage: StageSpec,
 ) -> DataFrame:
-    """Return the objects of a snapshot of `detections`, without run_id."""
+    """Stage the objects of a snapshot of `detections`; the tally `MERGED` counts the detections in them."""
     needed = tuple(dict.fromkeys((*INPUT_COLUMNS, *_PRIORITY, "detection_id")))
     require_columns("detections", detections.stored_names, needed)
     reader = RegionReader(detections.storage, detections.files, needed)
     plan = spark.sparkContext.broadcast(ObjectPlan(reader, tuple(bands), radius_arcsec))
-    table = objects_table(bands)
-    schema = pa.schema([pa.field(f.name, f.type) for f in arrow_schema(table) if f.name != "run_id"])
 
-    def work(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            for cell in cells_of(batch):
-                objects = plan.value.objects_of(cell)
-                if objects is not None and objects.num_rows:
-                    rows = objects.select(schema.names).cast(schema)
-                    yield from rows.to_batches(max_chunksize=65_536)
+    def work(cells: Iterator[Cell]) -> Iterator[pa.RecordBatch]:
+        stager = Stager(stage)
+        for cell in cells:
+            objects = plan.value.objects_of(cell)
+            if objects is not None and objects.num_rows:
+                yield report(MERGED, pc.sum(objects.column("n_det")).as_py())
+                yield from stager.add(objects)
+        yield from stager.close()
 
-    return cell_frame(spark, plan_cells(detections)).mapInArrow(work, spark_fields(schema))
+    return map_cells(spark, plan_cells(detections), work, REPORT_FIELDS)
 
 
 def bands_of(spark: SparkSession, detections: Snapshot) -> list[str]:

@@ -88,6 +88,18 @@ def open_stream(uri: str, storage_options: Options = None) -> Iterator[BinaryIO]
             yield cast(BinaryIO, stream)
 
 
+def file_size(uri: str, storage_options: Options = None) -> int:
+    """Return the size of a file in bytes, as it lies there.
+
+    Raises
+    ------
+    BadInput
+        When the file is not there or cannot be reached.
+    """
+    with _reading(uri):
+        return int(filesystem(canonical_uri(uri), storage_options).size(_path(uri)) or 0)
+
+
 def sibling_names(uri: str, storage_options: Options = None) -> list[str]:
     """Return the names of the files in the directory of a file; empty when it cannot be listed."""
     path = _path(uri)

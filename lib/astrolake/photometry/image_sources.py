@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from astrolake.errors import BadInput
 from astrolake.photometry.astrometry import build_wcs
 from astrolake.photometry.extraction import Extraction, extract_frame
+from astrolake.photometry.fits_bytes import file_size
 from astrolake.photometry.fits_io import read_frame
 from astrolake.photometry.magnitudes import calibrate
 from astrolake.photometry.options import ExtractionOptions
@@ -65,11 +67,15 @@ def image_sources(
     Raises
     ------
     BadInput
-        When the file cannot be read or holds no usable pixels.
+        When the file cannot be read, holds no usable pixels, or is another than was ingested.
     """
     scale = image["pixel_scale_arcsec"]
     radii = tuple(radius / scale for radius in radii_arcsec) if scale else _PIXEL_RADII
     frame = read_frame(image, storage_options=storage_options)
+    size = file_size(image["uri"], storage_options)
+    if frame.data.shape != (image["naxis2"], image["naxis1"]) or size != image["file_bytes"]:
+        # Its WCS and zero point in `images` are those of another file.
+        raise BadInput(f"{image['uri']} is not the file that was ingested; ingest it again", "Replaced")
     found = extract_frame(
         frame.data,
         bad=frame.bad,

@@ -27,7 +27,7 @@ IMAGE, SOURCE, REJECT = "image", "source", "reject"
 #: A reject beside a measured image, which does not count as one.
 NOTE = "note"
 #: Reasons that say nothing about a file's content and may be gone at the next try.
-PASSING = ("FileNotFound", "NoPermission", "ReadError")
+PASSING = ("FileNotFound", "NoPermission", "ReadError", "Replaced")
 _TASKS_PER_CORE = 16
 #: Images of a task in a large run: a task stages its sources in one run, and few large runs merge faster.
 _IMAGES_PER_TASK = 16

@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from astrolake.errors import BadInput, MissingColumns
-from astrolake.sky.crossmatch import Positions, match
 from astrolake.sky.epoch import julian_year, propagate
+from astrolake.sky.matching import match
+from astrolake.sky.positions import Positions
 from astrolake.visualization.footprints import MOST_IMAGES, image_footprints
 from astrolake.visualization.source import Float64, LakeSource, floats, mean_epoch_sql
 

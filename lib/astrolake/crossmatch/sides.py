@@ -1,0 +1,145 @@
+"""One table of a cross-match: its rows in a part of the sky, at the epoch of the match, with their errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from astrolake.crossmatch.options import Sigma
+from astrolake.errors import BadArguments
+from astrolake.lake.delta import Snapshot
+from astrolake.lake.reader import RegionReader, require_columns
+from astrolake.schema import Table
+from astrolake.schema.model import HEALPIX_COLUMN
+from astrolake.sky.epoch import propagate
+from astrolake.sky.healpix import Int64
+from astrolake.sky.positions import Positions
+from astrolake.sky.separation import Bool, Float64, separation_arcsec
+
+#: Columns that make proper motion known, and those that add its perspective.
+MOTION = ("pmra", "pmdec", "ref_epoch")
+PERSPECTIVE = ("parallax", "radial_velocity")
+_ARCSEC = {"": 1.0, "arcsec": 1.0, "mas": 1e-3, "deg": 3600.0, "rad": 206264.80624709636, "arcmin": 60.0}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a side with their positions at the epoch of the match."""
+
+    table: pa.Table
+    positions: Positions
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitem__(self, mask: Bool) -> Rows:
+        """Return some of the rows."""
+        return Rows(self.table.filter(pa.array(mask)), self.positions[mask])
+
+    @property
+    def index(self) -> Int64:
+        """`_healpix_29` of each row, as stored."""
+        return np.asarray(self.table.column(HEALPIX_COLUMN).to_numpy())
+
+    def floats(self, name: str) -> Float64:
+        """Return a column as float64, null as NaN."""
+        return _floats(self.table, name)
+
+    def distance_arcsec(self, ra_deg: float, dec_deg: float) -> Float64:
+        """Return the separation of each row from a position."""
+        return separation_arcsec(self.positions.ra, self.positions.dec, ra_deg, dec_deg)
+
+
+@dataclass(frozen=True)
+class Side:
+    """One table of the match.
+
+    Parameters
+    ----------
+    reader : RegionReader
+    table : Table
+        Its declaration.
+    motion : tuple of str
+        Columns of proper motion that are used; none when rows stay where they are.
+    epoch : float, optional
+        Julian year of the match.
+    columns : tuple of str
+        Columns carried along.
+    sigma : Sigma, optional
+    reach_deg : float
+        The farthest that a row moves.
+    """
+
+    reader: RegionReader
+    table: Table
+    motion: tuple[str, ...] = ()
+    epoch: float | None = None
+    columns: tuple[str, ...] = ()
+    sigma: Sigma | None = None
+    reach_deg: float = 0.0
+
+    @property
+    def id_column(self) -> str:
+        """The key."""
+        return self.table.key[0]
+
+    def read(self, ranges: Int64) -> Rows:
+        """Return the rows whose stored position lies in the ranges."""
+        rows = self.reader.read(ranges)
+        ra, dec = _floats(rows, "ra"), _floats(rows, "dec")
+        if self.epoch is not None and self.motion and rows.num_rows:
+            ra, dec = self._moved(rows, ra, dec, self.epoch)
+        return Rows(rows, Positions(ra, dec, rows.column(self.id_column).to_numpy()))
+
+    def sigma_arcsec(self, rows: Rows) -> Float64:
+        """Return the positional error of rows: the root mean square of its columns."""
+        sigma = self.sigma or Sigma()
+        if not sigma.columns:
+            return np.full(len(rows), sigma.arcsec)
+        squares = [np.square(rows.floats(name) * self._factor(name)) for name in sigma.columns]
+        return np.asarray(np.sqrt(np.mean(squares, axis=0)))
+
+    def _factor(self, name: str) -> float:
+        return _ARCSEC[self.table.column(name).unit]
+
+    def _moved(self, rows: pa.Table, ra: Float64, dec: Float64, epoch: float) -> tuple[Float64, Float64]:
+        pmra, pmdec, since, *distance = (_floats(rows, name) for name in self.motion)
+        # Without an epoch of its own a row cannot be moved: it stays where the catalog has it.
+        still = ~np.isfinite(since)
+        pmra, pmdec = np.where(still, 0.0, pmra), np.where(still, 0.0, pmdec)
+        return propagate(ra, dec, pmra, pmdec, np.where(still, epoch, since), epoch, *distance)
+
+
+def side_of(
+    table: Table, snapshot: Snapshot, epoch: float | None, columns: tuple[str, ...], sigma: Sigma | None
+) -> Side:
+    """Return a side, once it is known to have the columns it needs.
+
+    Raises
+    ------
+    MissingColumns
+        When it has not.
+    BadArguments
+        When the unit of an error is no angle.
+    """
+    names = snapshot.stored_names
+    needed = (*columns, *(sigma.columns if sigma else ()))
+    require_columns(table.name, names, (table.key[0], *needed))
+    motion: tuple[str, ...] = ()
+    if epoch is not None and {"pmra", "pmdec"} <= set(names):
+        require_columns(f"{table.name} (needed by --epoch beside pmra and pmdec)", names, ["ref_epoch"])
+        motion = MOTION + (PERSPECTIVE if set(PERSPECTIVE) <= set(names) else ())
+    for name in sigma.columns if sigma else ():
+        if (unit := table.column(name).unit) not in _ARCSEC:
+            raise BadArguments(
+                f"{table.name}.{name} has the unit {unit!r}; an error needs one of {list(_ARCSEC)}"
+            )
+    read = tuple(dict.fromkeys((table.key[0], "ra", "dec", *motion, *needed)))
+    reader = RegionReader(snapshot.storage, snapshot.files, read)
+    return Side(reader, table, motion, epoch, columns, sigma)
+
+
+def _floats(rows: pa.Table, name: str) -> Float64:
+    return np.asarray(rows.column(name).cast(pa.float64()).to_numpy())

@@ -1,0 +1,254 @@
+"""Regions of the sky: cone, box, polygon and MOC, as ranges that prune files and as exact tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import astropy.units as u
+import numpy as np
+from astropy.coordinates import Angle, Latitude, Longitude
+from cdshealpix import nested
+from mocpy import MOC
+
+from astrolake.errors import BadArguments, BadInput
+from astrolake.sky.healpix import cone_cells, healpix29
+from astrolake.sky.ranges import EVERYWHERE, cell_ranges, inside, merge_ranges
+from astrolake.sky.separation import Bool, Float64, Int64, separation_arcsec, unit_vectors
+
+#: Ranges follow the border of a region to within a cell of this order (50 arcsec).
+_ORDER = 12
+#: A border this long (degrees) is followed with coarser cells.
+_LONG_DEG = 30.0
+_COARSE_ORDER = 8
+#: cdshealpix misses cells of wider cones.
+_HALF_SKY_DEG = 90.0
+FORMS = (
+    "cone:RA,DEC,RADIUS, box:RA_MIN,RA_MAX,DEC_MIN,DEC_MAX, polygon:RA1,DEC1,RA2,DEC2,RA3,DEC3,... "
+    "(degrees), or moc:FILE"
+)
+
+
+class Region(Protocol):
+    """A part of the sky."""
+
+    def ranges(self) -> Int64:
+        """Return (M, 2) half-open ranges of order-29 indices that hold the region, and little more."""
+
+    def contains(self, ra_deg: Float64, dec_deg: Float64) -> Bool:
+        """Tell which positions (N,) lie in the region, borders included."""
+
+
+@dataclass(frozen=True)
+class Cone:
+    """All positions within `radius` degrees of (ra, dec)."""
+
+    ra: float
+    dec: float
+    radius: float
+
+    def __post_init__(self) -> None:
+        _check_dec("cone", self.dec)
+        if not 0 <= self.radius <= 180:
+            raise BadArguments(f"cone of radius {self.radius}: give one within [0, 180] degrees")
+
+    def ranges(self) -> Int64:
+        """Return the ranges of the cells that the cone touches."""
+        if self.radius >= _HALF_SKY_DEG:
+            return EVERYWHERE
+        order = _order(2 * np.pi * self.radius)
+        return cell_ranges(order, cone_cells(self.ra, self.dec, self.radius * (1 + 1e-12) + 1e-9, order))
+
+    def contains(self, ra_deg: Float64, dec_deg: Float64) -> Bool:
+        """Tell which positions are at most the radius away."""
+        return np.asarray(separation_arcsec(self.ra, self.dec, ra_deg, dec_deg) <= self.radius * 3600)
+
+
+@dataclass(frozen=True)
+class Box:
+    """All positions between two right ascensions (eastward from the first) and two declinations."""
+
+    ra_min: float
+    ra_max: float
+    dec_min: float
+    dec_max: float
+
+    def __post_init__(self) -> None:
+        _check_dec("box", self.dec_min, self.dec_max)
+        if self.dec_min > self.dec_max:
+            raise BadArguments(f"box: dec_min {self.dec_min} lies above dec_max {self.dec_max}")
+
+    @property
+    def _width(self) -> float:
+        span = self.ra_max - self.ra_min
+        return 360.0 if abs(span) >= 360.0 else span % 360.0
+
+    def ranges(self) -> Int64:
+        """Return the ranges of the cells that the box touches."""
+        tiny = 1e-9
+        south, north = max(self.dec_min - tiny, -90.0), min(self.dec_max + tiny, 90.0)
+        width = self._width
+        if width + 2 * tiny >= 360.0:
+            pieces = [(0.0, 180.0), (180.0, 360.0 - 1e-12)]
+        else:
+            west = (self.ra_min - tiny) % 360.0
+            east = west + width + 2 * tiny
+            pieces = [(west, east)] if east < 360.0 else [(west, 360.0 - 1e-12), (0.0, east - 360.0)]
+        order = _order(2 * width + 2 * (north - south))
+        found = [_zone(west, east, south, north, order) for west, east in pieces]
+        return merge_ranges(np.concatenate(found))
+
+    def contains(self, ra_deg: Float64, dec_deg: Float64) -> Bool:
+        """Tell which positions lie between the borders."""
+        dec = np.asarray(dec_deg)
+        east = np.mod(np.asarray(ra_deg) - self.ra_min, 360.0)
+        return np.asarray((east <= self._width) & (dec >= self.dec_min) & (dec <= self.dec_max))
+
+
+@dataclass(frozen=True)
+class Polygon:
+    """All positions inside a polygon of great circles, smaller than a hemisphere; it may be concave.
+
+    Parameters
+    ----------
+    ra, dec : tuple of float
+        Corners in order, three or more; the last is joined to the first.
+    """
+
+    ra: tuple[float, ...]
+    dec: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        _check_dec("polygon", *self.dec)
+        if len(self.ra) < 3 or len(self.ra) != len(self.dec):
+            raise BadArguments("polygon: give ra and dec of three corners or more")
+        if not (self._corners @ self._center > 1e-3).all():
+            raise BadArguments("polygon: its corners must lie within a hemisphere")
+
+    @property
+    def _corners(self) -> Float64:
+        return unit_vectors(np.array(self.ra), np.array(self.dec))
+
+    @property
+    def _center(self) -> Float64:
+        center = self._corners.sum(axis=0)
+        return np.asarray(center / max(np.linalg.norm(center), 1e-300))
+
+    def ranges(self) -> Int64:
+        """Return the ranges of the cells that the polygon touches."""
+        corners = self._corners
+        order = _order(float(np.degrees(np.linalg.norm(corners - np.roll(corners, 1, axis=0), axis=1).sum())))
+        cells, _, _ = nested.polygon_search(
+            Longitude(self.ra, u.deg), Latitude(self.dec, u.deg), order, flat=True
+        )
+        # A concave polygon comes as its complement when its corners run the other way.
+        area = len(cells) / (12 << (2 * order))
+        if area > 0.5:
+            cone = float(np.degrees(np.arccos(np.clip((corners @ self._center).min(), -1, 1))))
+            ra = np.degrees(np.arctan2(self._center[1], self._center[0])) % 360.0
+            return Cone(float(ra), float(np.degrees(np.arcsin(self._center[2]))), cone).ranges()
+        return cell_ranges(order, np.asarray(cells, dtype=np.int64))
+
+    def contains(self, ra_deg: Float64, dec_deg: Float64) -> Bool:
+        """Tell which positions lie inside, by the even-odd rule in the gnomonic projection about the centre.
+
+        There great circles are straight lines.
+        """
+        center = self._center
+        helper = np.eye(3)[np.argmin(np.abs(center))]
+        x_axis = np.cross(center, helper)
+        y_axis = np.cross(center, x_axis)
+        vectors, corners = unit_vectors(np.asarray(ra_deg), np.asarray(dec_deg)), self._corners
+        depth = vectors @ center
+        ahead = depth > 1e-6
+        with np.errstate(divide="ignore", invalid="ignore"):
+            x, y = vectors @ x_axis / depth, vectors @ y_axis / depth
+        cx, cy = corners @ x_axis / (corners @ center), corners @ y_axis / (corners @ center)
+        odd = np.zeros(len(depth), dtype=bool)
+        for i in range(len(cx)):
+            x1, y1, x2, y2 = cx[i - 1], cy[i - 1], cx[i], cy[i]
+            crosses = (y1 > y) != (y2 > y)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                odd ^= crosses & (x < x1 + (y - y1) * (x2 - x1) / (y2 - y1))
+        return np.asarray(odd & ahead)
+
+
+@dataclass(frozen=True)
+class Moc:
+    """A multi-order coverage map (IVOA MOC 2.0).
+
+    Parameters
+    ----------
+    cells : (M, 2) int64
+        Half-open ranges of order-29 indices.
+    """
+
+    cells: Int64
+
+    @classmethod
+    def load(cls, path: str) -> Moc:
+        """Read a MOC file: FITS, JSON or ASCII.
+
+        Raises
+        ------
+        BadInput
+            When the file cannot be read as a MOC.
+        """
+        kinds = {"json": "json", "txt": "ascii", "ascii": "ascii"}
+        kind = kinds.get(path.rpartition(".")[2].lower(), "fits")
+        try:
+            moc = MOC.load(path, format=kind)
+        except (OSError, ValueError) as error:
+            raise BadInput(
+                f"{path}: no MOC can be read ({error}); give FITS, JSON or ASCII", "Moc"
+            ) from error
+        return cls(np.asarray(moc.to_depth29_ranges, dtype=np.int64).reshape(-1, 2))
+
+    def ranges(self) -> Int64:
+        """Return the ranges of the map."""
+        return merge_ranges(self.cells)
+
+    def contains(self, ra_deg: Float64, dec_deg: Float64) -> Bool:
+        """Tell which positions lie in cells of the map."""
+        return inside(self.ranges(), healpix29(ra_deg, dec_deg))
+
+
+def parse_region(text: str) -> Region:
+    """Return the region that a text describes; see `FORMS`.
+
+    Raises
+    ------
+    BadArguments
+        When it describes none.
+    """
+    kind, _, values = text.partition(":")
+    if kind == "moc" and values:
+        return Moc.load(values)
+    try:
+        numbers = [float(part) for part in values.split(",")]
+    except ValueError:
+        numbers = []
+    finite = bool(numbers) and bool(np.isfinite(numbers).all())
+    if finite and kind == "cone" and len(numbers) == 3:
+        return Cone(*numbers)
+    if finite and kind == "box" and len(numbers) == 4:
+        return Box(*numbers)
+    if finite and kind == "polygon" and len(numbers) >= 6 and len(numbers) % 2 == 0:
+        return Polygon(tuple(numbers[::2]), tuple(numbers[1::2]))
+    raise BadArguments(f"region {text!r} is none; give {FORMS}")
+
+
+def _order(border_deg: float) -> int:
+    return _ORDER if border_deg <= _LONG_DEG else _COARSE_ORDER
+
+
+def _zone(west: float, east: float, south: float, north: float, order: int) -> Int64:
+    corners = (Longitude([west, east], u.deg, wrap_angle=Angle(361 * u.deg)), Latitude([south, north], u.deg))
+    cells, orders, _ = nested.zone_search(*corners, order)
+    return cell_ranges(np.asarray(orders, dtype=np.int64), np.asarray(cells, dtype=np.int64))
+
+
+def _check_dec(kind: str, *values: float) -> None:
+    for dec in values:
+        if not -90 <= dec <= 90:
+            raise BadArguments(f"{kind}: declination {dec} lies outside [-90, 90] degrees")
