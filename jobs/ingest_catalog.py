@@ -5,10 +5,25 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
+import pyarrow as pa
+
 from astrolake.data_access.catalog_files import FORMATS, ReadOptions, list_inputs
-from astrolake.data_access.spark import catalog_frame, plan_catalog, reject_duplicates, split_rejects
+from astrolake.data_access.spark import (
+    FEW_FILES,
+    REJECT_SCHEMA,
+    REJECTED,
+    SEEN,
+    catalog_reports,
+    plan_catalog,
+    rejects_table,
+    split_duplicates,
+)
 from astrolake.errors import BadInput
 from astrolake.job import Job, JobArgs, JobContext, Outcome, flag, main
+from astrolake.lake.keys import may_repeat
+from astrolake.lake.reader import spark_fields
+from astrolake.lake.staging import Staged, collect_reports
+from astrolake.schema.spark import spark_schema
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,18 +53,30 @@ class IngestCatalogArgs(JobArgs):
 
 def run(args: IngestCatalogArgs, context: JobContext) -> Outcome:
     """Read every file on the executors and replace the table; units are rows and unreadable files."""
+    spark, writer = context.spark, context.writer
     files = list_inputs(args.input, args.format, args.storage_options)
-    plan, readable, lost = plan_catalog(
-        context.spark, files, args.reading, args.table, args.id_column or None
+    plan, readable, lost = plan_catalog(spark, files, args.reading, args.table, args.id_column or None)
+    stages = (
+        writer.stage_spec(plan.table),
+        writer.stage_as("catalog_rejects", REJECT_SCHEMA),
+        writer.stage_as("catalog_keys", pa.schema([])),
     )
-    found = context.persist(catalog_frame(context.spark, plan, readable, lost))
-    rows, rejects = split_rejects(context.persist(reject_duplicates(found)))
-    total, rejected = found.count(), rejects.count()
+    reports = catalog_reports(spark, plan, readable, *stages)
+    staged, counts = collect_reports(reports, scattered=len(readable) > FEW_FILES)
+    rows, bad, keys = (staged.get(stage.table, Staged()) for stage in stages)
+    rejects = writer.staged_frame(bad, spark_fields(REJECT_SCHEMA))
+    if lost:
+        rejects = rejects.unionByName(spark.createDataFrame(rejects_table(lost).to_pandas(), rejects.schema))
+    total, rejected = counts.get(SEEN, 0) + len(lost), counts.get(REJECTED, 0) + len(lost)
     if total and total == rejected:
         first = rejects.first()
         raise BadInput(f"no row of the input can be used, the first because: {first and first.message}")
-    written = context.writer.replace_rows(rows, plan.table)
-    return Outcome(total, written.rows_new, rejected, [written], rejects)
+    if may_repeat(spark, context.lake.storage, keys.runs):
+        single, later = split_duplicates(writer.staged_frame(rows, spark_schema(plan.table)))
+        rows, rejects = writer.stage(single, plan.table), rejects.unionByName(later)
+        rejected += later.count()
+    written = writer.replace_staged(rows, plan.table)
+    return Outcome(total, written.rows_new, rejected, [written], rejects if rejected else None)
 
 
 JOB = Job("ingest_catalog", IngestCatalogArgs, run, __doc__ or "", creates_lake=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession, Window
@@ -26,17 +26,21 @@ from astrolake.data_access.normalise import (
     resolve_columns,
 )
 from astrolake.errors import BadArguments, BadInput
-from astrolake.lake.reader import spark_fields
+from astrolake.lake.keys import KeyStager
+from astrolake.lake.staging import REPORT_FIELDS, Stager, StageSpec, report
 from astrolake.schema import HEALPIX_COLUMN, Table
-from astrolake.schema.arrow import arrow_schema
 from astrolake.sky.healpix import healpix29
 
-_REJECT = ("source", "error_type", "message", "payload")
-_IS_REJECT = "_is_reject"
+#: Columns of a reject.
+REJECT_SCHEMA = pa.schema([(name, pa.string()) for name in ("source", "error_type", "message", "payload")])
+#: What workers count: rows read (and files that ended early), and those of them that were rejected.
+SEEN, REJECTED = "seen", "rejected"
 #: What a worker reports when a flag does not fit the files.
 _BAD_ARGUMENTS = "BadArguments"
 #: Rows of a slice: larger files are read by several workers.
 _SLICE_ROWS = 1_000_000
+#: With more, their rows may lie anywhere on the sky and their cells are added up by workers.
+FEW_FILES = 16
 _COMPRESSED = (".gz", ".bz2", ".xz")
 
 
@@ -49,28 +53,20 @@ class CatalogPlan:
     columns: ColumnMap
     options: ReadOptions
 
-    @property
-    def tagged_schema(self) -> pa.Schema:
-        """The table's columns but run_id, then those of a reject and which of the two a row is."""
-        fields = [pa.field(f.name, f.type) for f in arrow_schema(self.table) if f.name != "run_id"]
-        rejects = [pa.field(f"_reject_{name}", pa.string()) for name in _REJECT]
-        return pa.schema([*fields, *rejects, pa.field(_IS_REJECT, pa.bool_())])
-
-    def read_slice(self, file: InputFile, begin: int, end: int) -> Iterator[pa.RecordBatch]:
-        """Yield the rows and rejects of a slice; end -1 is the whole file."""
+    def read_slice(
+        self, file: InputFile, begin: int, end: int
+    ) -> Iterator[tuple[pa.Table, list[Reject], int]]:
+        """Yield rows, rejects and the number of rows read, batch by batch; end -1 is the whole file."""
         seen = 0
         rows = None if end < 0 else (begin, end)
         try:
             for batch in read_batches(file, self.schema, self.options, row_range=rows):
-                seen += batch.records.num_rows + len(batch.malformed)
+                size = batch.records.num_rows + len(batch.malformed)
+                seen += size
                 good, bad = normalise_batch(
                     batch.records, batch.row_numbers, self.columns, file.uri, file.label
                 )
-                if good.num_rows:
-                    yield self._tagged(good)
-                rejects = [*bad, *malformed_rejects(batch.malformed, file.uri)]
-                if rejects:
-                    yield self._rejected(rejects)
+                yield _indexed(good), [*bad, *malformed_rejects(batch.malformed, file.uri)], size
             if rows is not None and seen != end - begin:
                 raise BadInput(
                     f"{file.uri}: {seen} rows where the header promises {end - begin}", "Truncated"
@@ -78,20 +74,12 @@ class CatalogPlan:
         except BadInput as error:
             # Other errors are no fault of the file: the run fails, and the table stays as it is.
             message = f"{error}; rows after number {begin + seen} were not read"
-            yield self._rejected([Reject(file.uri, error.kind, message, "")])
+            yield pa.table({}), [Reject(file.uri, error.kind, message, "")], 1
 
-    def _tagged(self, good: pa.RecordBatch) -> pa.RecordBatch:
-        index = healpix29(good.column("ra").to_numpy(), good.column("dec").to_numpy())
-        columns = {name: good.column(name) for name in good.schema.names} | {HEALPIX_COLUMN: pa.array(index)}
-        columns[_IS_REJECT] = pa.repeat(pa.scalar(False), good.num_rows)
-        return _under(columns, good.num_rows, self.tagged_schema)
 
-    def _rejected(self, rejects: Sequence[Reject]) -> pa.RecordBatch:
-        columns = {
-            f"_reject_{name}": pa.array([getattr(r, name) for r in rejects], pa.string()) for name in _REJECT
-        }
-        columns[_IS_REJECT] = pa.repeat(pa.scalar(True), len(rejects))
-        return _under(columns, len(rejects), self.tagged_schema)
+def _indexed(rows: pa.RecordBatch) -> pa.Table:
+    index = healpix29(rows.column("ra").to_numpy(), rows.column("dec").to_numpy())
+    return pa.Table.from_batches([rows]).append_column(HEALPIX_COLUMN, pa.array(index))
 
 
 def plan_catalog(
@@ -160,14 +148,44 @@ def _probe(number: int, file: InputFile, options: ReadOptions) -> dict[str, obje
     return {"i": number, "schema": schema, "rows": -1 if rows is None else rows}
 
 
-def catalog_frame(
+def catalog_reports(
     spark: SparkSession,
     plan: CatalogPlan,
     readable: Sequence[tuple[InputFile, int]],
-    rejects: Sequence[Reject],
+    stage: StageSpec,
+    rejects: StageSpec,
+    keys: StageSpec,
 ) -> DataFrame:
-    """Return all rows of the files, tagged as rows of the table or rejects."""
-    files = [file for file, _ in readable]
+    """Stage all rows of the files, their identifiers and the rejects; tallies: `SEEN` and `REJECTED`."""
+    slices = _slices(readable)
+    shared = spark.sparkContext.broadcast((plan, [file for file, _ in readable], slices))
+
+    def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        work, inputs, slices = shared.value
+        good, bad, ids = Stager(stage), Stager(rejects), KeyStager(keys)
+        for number in (i for batch in batches for i in batch.column(0).to_pylist()):
+            file, begin, end = slices[number]
+            for rows, lost, seen in work.read_slice(inputs[file], begin, end):
+                yield report(SEEN, seen)
+                if rows.num_rows:
+                    ids.add(rows.column("source_id").combine_chunks())
+                    yield from good.add(rows)
+                if lost:
+                    yield report(REJECTED, len(lost))
+                    yield from bad.add(rejects_table(lost))
+        for stager in (good, bad, ids):
+            yield from stager.close()
+
+    return spark.range(0, len(slices), 1, max(1, len(slices))).mapInArrow(read, REPORT_FIELDS)
+
+
+def rejects_table(rejects: Sequence[Reject]) -> pa.Table:
+    """Return rejects as rows."""
+    return pa.Table.from_pylist([asdict(reject) for reject in rejects], schema=REJECT_SCHEMA)
+
+
+def _slices(readable: Sequence[tuple[InputFile, int]]) -> list[tuple[int, int, int]]:
+    """Cut the files: (number, first row, row after the last), -1 for a file without a row count."""
     slices = []
     for i, (file, rows) in enumerate(readable):
         # Every slice of a compressed file would be decompressed from its start: one reads it all.
@@ -175,67 +193,23 @@ def catalog_frame(
         starts = range(0, rows, step) if rows > 0 else ()
         whole = [(i, 0, -1 if rows else 0)]
         slices += [(i, begin, min(begin + step, rows)) for begin in starts] or whole
-    shared = spark.sparkContext.broadcast((plan, files))
-
-    def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        work, inputs = shared.value
-        for batch in batches:
-            for item in batch.to_pylist():
-                yield from work.read_slice(inputs[item["i"]], item["begin"], item["end"])
-
-    wanted = spark.createDataFrame(slices, "i int, begin long, end long").repartition(max(1, len(slices)))
-    found = wanted.mapInArrow(read, spark_fields(plan.tagged_schema))
-    if not rejects:
-        return found
-    schema = spark_fields(plan.tagged_schema)
-    lost = [
-        (*([None] * (len(schema) - 5)), r.source, r.error_type, r.message, r.payload, True) for r in rejects
-    ]
-    return found.unionByName(spark.createDataFrame(lost, schema))
+    return slices
 
 
-def reject_duplicates(found: DataFrame) -> DataFrame:
-    """Return tagged rows with each identifier once: of rows that share one, the first on the sky stays.
-
-    The others become rejects. Costs one shuffle of the identifiers; rows move only where some repeat.
-    """
-    rows = found.where(~F.col(_IS_REJECT))
-    repeated = rows.groupBy("source_id").count().where("count > 1").select("source_id")
-    if repeated.isEmpty():
-        return found
+def split_duplicates(rows: DataFrame) -> tuple[DataFrame, DataFrame]:
+    """Return rows with each identifier once, and rejects: of several the first on the sky stays."""
     order = Window.partitionBy("source_id").orderBy(HEALPIX_COLUMN, "ra", "dec", F.xxhash64(*rows.columns))
-    ranked = rows.join(repeated, "source_id", how="left_semi").withColumn("_rank", F.row_number().over(order))
-    first = ranked.where("_rank = 1").select(*found.columns)
-    said = {
-        "source": F.concat(F.lit("source_id "), F.col("source_id").cast("string")),
-        "error_type": F.lit("DuplicateId"),
-        "message": F.concat(
-            F.lit("source_id "),
-            F.col("source_id").cast("string"),
-            F.lit(" occurs more than once; the first row on the sky was kept, choose another --id-column"),
-        ),
-        "payload": F.to_json(F.struct("ra", "dec")),
-    }
-    later = ranked.where("_rank > 1").select(
-        *(
-            F.lit(True).alias(name)
-            if name == _IS_REJECT
-            else said[name.removeprefix("_reject_")].alias(name)
-            if name.startswith("_reject_")
-            else F.lit(None).cast(found.schema[name].dataType).alias(name)
-            for name in found.columns
-        )
+    repeated = rows.groupBy("source_id").count().where("count > 1").select("source_id")
+    shared = rows.join(repeated, "source_id", how="left_semi")
+    ranked = shared.withColumn("_rank", F.row_number().over(order))
+    single = rows.join(repeated, "source_id", how="left_anti").select(*rows.columns)
+    later = ranked.where("_rank > 1")
+    text = F.col("source_id").cast("string")
+    said = " occurs more than once; the first row on the sky was kept, choose another --id-column"
+    rejects = later.select(
+        F.concat(F.lit("source_id "), text).alias("source"),
+        F.lit("DuplicateId").alias("error_type"),
+        F.concat(F.lit("source_id "), text, F.lit(said)).alias("message"),
+        F.to_json(F.struct("ra", "dec")).alias("payload"),
     )
-    single = rows.join(repeated, "source_id", how="left_anti").select(*found.columns)
-    return found.where(_IS_REJECT).unionByName(single).unionByName(first).unionByName(later)
-
-
-def split_rejects(found: DataFrame) -> tuple[DataFrame, DataFrame]:
-    """Return the rows of the table, and the rejects."""
-    rejects = found.where(_IS_REJECT).select(*(F.col(f"_reject_{name}").alias(name) for name in _REJECT))
-    return found.where(~F.col(_IS_REJECT)), rejects
-
-
-def _under(columns: dict[str, pa.Array], rows: int, schema: pa.Schema) -> pa.RecordBatch:
-    arrays = [columns[f.name].cast(f.type) if f.name in columns else pa.nulls(rows, f.type) for f in schema]
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+    return single.unionByName(ranked.where("_rank = 1").select(*rows.columns)), rejects

@@ -14,12 +14,21 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import types as T
 
 from astrolake.lake.delta import Snapshot
-from astrolake.sky.healpix import KEY_ORDER, cell_center, cell_radius_deg, cell_range, cone_cells
-from astrolake.sky.ranges import EVERYWHERE, cell_ranges, overlap
+from astrolake.sky.healpix import (
+    KEY_ORDER,
+    cell_center,
+    cell_radius_deg,
+    cell_range,
+    cells_around,
+    cone_cells,
+)
+from astrolake.sky.ranges import EVERYWHERE, cell_ranges, merge_ranges, overlap
 
 #: Rows a cell should hold at most, which bounds the memory of a task.
-CELL_ROWS = 250_000
-#: A cell's surroundings are found with cells this many orders finer.
+CELL_ROWS = 500_000
+#: A cell's narrow surroundings are its border in cells this many orders finer, a few hundred.
+_BORDER = 6
+#: Its wide surroundings are a cone in cells this many orders finer.
 _FINER = 3
 #: Wide surroundings are found with coarser cells: degrees times 2**order, a few thousand cells at most.
 _FINEST_REACH = 2_000
@@ -62,6 +71,9 @@ class Cell:
 
     def surroundings(self, margin_deg: float) -> np.ndarray:
         """Return ranges that hold every position within `margin_deg` of the cell (and some beyond)."""
+        beside = cells_around(self.order, self.npix, margin_deg, min(self.order + _BORDER, KEY_ORDER))
+        if beside is not None:
+            return merge_ranges(np.concatenate([self.ranges, cell_ranges(*beside)]))
         order = min(self.order + _FINER, KEY_ORDER)
         reach_deg = self.radius_deg + margin_deg
         if reach_deg >= _HALF_SKY_DEG:

@@ -79,6 +79,31 @@ def cone_cells(ra_deg: float, dec_deg: float, radius_deg: float, order: int) -> 
     return np.asarray(cells, dtype=np.int64)
 
 
+def cells_around(order: int, cell: int, margin_deg: float, finest: int) -> tuple[int, Int64] | None:
+    """Return cells of a finer order that, with the cell itself, hold all that lies within a margin of it.
+
+    Parameters
+    ----------
+    finest : int
+        The finest order wanted; a coarser one is used where its cells are not wide enough.
+
+    Returns
+    -------
+    order, cells
+        None when the margin is wider than the cells beside it.
+    """
+    # Opposite edges of a cell are nowhere closer than its mean size / 1.6 (HATS takes the same); 2 is safe.
+    width_deg = np.degrees(np.sqrt(4 * np.pi / N_BASE)) / 2
+    while finest > order and width_deg / (1 << finest) < margin_deg:
+        finest -= 1
+    if finest <= order:
+        return None
+    ipix = np.array([cell], dtype=np.uint64)
+    edges, corners = nested.external_neighbours(ipix, order, finest - order)
+    found = np.concatenate([np.ravel(edges), np.ravel(corners)]).astype(np.int64)
+    return finest, np.unique(found[found >= 0])
+
+
 def polygon_cells(ra_deg: Float64, dec_deg: Float64, order: int) -> Int64:
     """Return all cells of an order that a spherical polygon (smaller than a hemisphere) touches."""
     cells, _, _ = nested.polygon_search(Longitude(ra_deg, u.deg), Latitude(dec_deg, u.deg), order, flat=True)

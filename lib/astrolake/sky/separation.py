@@ -45,7 +45,9 @@ def unit_vectors(ra_deg: Float64, dec_deg: Float64) -> Float64:
     """Return the (N, 3) unit vectors of (N,) positions: x to (0, 0), z to the north pole."""
     ra, dec = np.radians(ra_deg), np.radians(dec_deg)
     cos_dec = np.cos(dec)
-    return np.stack([cos_dec * np.cos(ra), cos_dec * np.sin(ra), np.sin(dec)], axis=-1)
+    found = np.empty((*np.shape(ra), 3))
+    found[..., 0], found[..., 1], found[..., 2] = cos_dec * np.cos(ra), cos_dec * np.sin(ra), np.sin(dec)
+    return found
 
 
 def lonlat(vectors: Float64) -> tuple[Float64, Float64]:
