@@ -4,19 +4,19 @@ import pytest
 from astropy.coordinates import SkyCoord
 from astropy.time import Time
 
-from astrolake.sky.epoch import julian_year, propagate
+from astrolake.sky.epoch import farthest_motion_deg, julian_year, perspective, propagate
 from astrolake.sky.separation import separation_arcsec
 
 
-def astropy_positions(ra, dec, pmra, pmdec, start, end):
-    """Return what SkyCoord.apply_space_motion gives for stars at 10 pc without radial velocity."""
+def astropy_positions(ra, dec, pmra, pmdec, start, end, distance_pc=10.0, velocity=0.0):
+    """Return what SkyCoord.apply_space_motion gives for stars at a distance, with a radial velocity."""
     stars = SkyCoord(
         ra * u.deg,
         dec * u.deg,
         pm_ra_cosdec=pmra * u.mas / u.yr,
         pm_dec=pmdec * u.mas / u.yr,
-        distance=np.full(ra.size, 10.0) * u.pc,
-        radial_velocity=np.zeros(ra.size) * u.km / u.s,
+        distance=np.full(ra.size, 1.0) * distance_pc * u.pc,
+        radial_velocity=np.full(ra.size, 1.0) * velocity * u.km / u.s,
         obstime=Time(start, format="jyear", scale="tdb"),
     )
     moved = stars.apply_space_motion(new_obstime=Time(end, format="jyear", scale="tdb"))
@@ -81,3 +81,40 @@ def test_nan_position_stays_nan_beside_good_rows():
 
 def test_julian_year_of_j2000_and_gaia():
     np.testing.assert_allclose(julian_year([51544.5, 57388.5, np.nan]), [2000.0, 2016.0, np.nan])
+
+
+def test_the_perspective_of_near_stars_is_astropys_within_a_mas():
+    rng = np.random.default_rng(4)
+    n = 300
+    ra, dec = rng.uniform(0, 360, n), np.degrees(np.arcsin(rng.uniform(-1, 1, n)))
+    # Barnard's star and fellows: 1.8 pc on, up to 110 km/s towards us or away.
+    parallax, velocity = rng.uniform(20, 550, n), rng.uniform(-110, 110, n)
+    angle = rng.uniform(0, 2 * np.pi, n)
+    motion = parallax * 19.0
+    pmra, pmdec = motion * np.cos(angle), motion * np.sin(angle)
+    ours = propagate(ra, dec, pmra, pmdec, 2016.0, 2066.0, parallax, velocity)
+    theirs = astropy_positions(ra, dec, pmra, pmdec, 2016.0, 2066.0, 1000 / parallax, velocity)
+    assert separation_arcsec(*ours, *theirs).max() < 0.001
+    without = propagate(ra, dec, pmra, pmdec, 2016.0, 2066.0)
+    assert separation_arcsec(*without, *theirs).max() > 0.5
+
+
+@pytest.mark.parametrize(("parallax", "velocity"), [(np.nan, -100.0), (500.0, np.nan), (-3.0, 100.0), (0.0, 50.0)])
+def test_without_distance_or_velocity_there_is_no_perspective(parallax, velocity):
+    known = propagate([10.0], [20.0], [9000.0], [100.0], 2000.0, 2050.0, parallax, velocity)
+    plain = propagate([10.0], [20.0], [9000.0], [100.0], 2000.0, 2050.0)
+    np.testing.assert_array_equal(known, plain)
+
+
+def test_the_farthest_motion_bounds_all_of_them():
+    rng = np.random.default_rng(5)
+    n = 200
+    ra, dec = rng.uniform(0, 360, n), rng.uniform(-90, 90, n)
+    pm = rng.normal(0, 5000, (2, n))
+    parallax, velocity = rng.uniform(1, 500, n), rng.normal(0, 100, n)
+    since = rng.uniform(1950, 2016, n)
+    moved = propagate(ra, dec, *pm, since, 2050.0, parallax, velocity)
+    reach = farthest_motion_deg(*pm, 2050.0 - since, perspective(parallax, velocity))
+    assert separation_arcsec(ra, dec, *moved).max() / 3600 == pytest.approx(reach, rel=1e-9)
+    assert farthest_motion_deg([np.nan, 3.6e6], [0.0, 0.0], [1.0, np.nan]) == 0.0
+    assert farthest_motion_deg([], [], []) == 0.0

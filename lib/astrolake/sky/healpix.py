@@ -118,3 +118,15 @@ def cell_radius_deg(order: int, cell: int) -> float:
     hav = np.sin((a - b) / 2) ** 2 + np.cos(a) * np.cos(b) * np.sin((lon.radian - lon0.radian) / 2) ** 2
     # Cell edges bulge outwards by less than this between the vertices.
     return float(np.degrees(2 * np.arcsin(np.sqrt(hav.max())))) * 1.02
+
+
+def largest_radius_deg(order: int) -> float:
+    """Return a radius that, around its centre, contains any cell of an order.
+
+    The distance of centre and corner of the largest cell: Gorski et al. (2005), ApJ 622, 759, as
+    ``max_pixrad`` of their library computes it.
+    """
+    nside = 1 << order
+    z1, z2 = 2.0 / 3.0, 1.0 - (1.0 - 1.0 / nside) ** 2 / 3.0
+    across = np.sqrt((1 - z1 * z1) * (1 - z2 * z2)) * np.cos(np.pi / (4 * nside))
+    return float(np.degrees(np.arccos(np.clip(across + z1 * z2, -1, 1)))) * 1.001 + 1e-9

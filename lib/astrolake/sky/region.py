@@ -7,12 +7,12 @@ from typing import Protocol
 
 import astropy.units as u
 import numpy as np
-from astropy.coordinates import Angle, Latitude, Longitude
+from astropy.coordinates import Latitude, Longitude
 from cdshealpix import nested
 from mocpy import MOC
 
 from astrolake.errors import BadArguments, BadInput
-from astrolake.sky.healpix import cone_cells, healpix29
+from astrolake.sky.healpix import N_BASE, cell_center, cone_cells, healpix29, largest_radius_deg
 from astrolake.sky.ranges import EVERYWHERE, cell_ranges, inside, merge_ranges
 from astrolake.sky.separation import Bool, Float64, Int64, separation_arcsec, unit_vectors
 
@@ -84,19 +84,30 @@ class Box:
         return 360.0 if abs(span) >= 360.0 else span % 360.0
 
     def ranges(self) -> Int64:
-        """Return the ranges of the cells that the box touches."""
-        tiny = 1e-9
-        south, north = max(self.dec_min - tiny, -90.0), min(self.dec_max + tiny, 90.0)
-        width = self._width
-        if width + 2 * tiny >= 360.0:
-            pieces = [(0.0, 180.0), (180.0, 360.0 - 1e-12)]
-        else:
-            west = (self.ra_min - tiny) % 360.0
-            east = west + width + 2 * tiny
-            pieces = [(west, east)] if east < 360.0 else [(west, 360.0 - 1e-12), (0.0, east - 360.0)]
-        order = _order(2 * width + 2 * (north - south))
-        found = [_zone(west, east, south, north, order) for west, east in pieces]
+        """Return the ranges of the cells that the box touches: found from the coarsest cells down."""
+        finest = _order(2 * self._width + 2 * (self.dec_max - self.dec_min))
+        cells, found = np.arange(N_BASE), [np.empty((0, 2), np.int64)]
+        for order in range(finest + 1):
+            touched, held = self._relation(*cell_center(order, cells), largest_radius_deg(order))
+            done = held if order < finest else touched
+            found.append(cell_ranges(order, cells[done]))
+            cells = (4 * cells[touched & ~done][:, np.newaxis] + np.arange(4)).ravel()
+            if not cells.size:
+                break
         return merge_ranges(np.concatenate(found))
+
+    def _relation(self, ra: Float64, dec: Float64, radius: float) -> tuple[Bool, Bool]:
+        """Tell which circles may touch the box, and which lie in it."""
+        # A circle spans asin(sin r / cos dec) in right ascension, all of it around a pole.
+        polar = np.abs(dec) + radius >= 90.0
+        with np.errstate(divide="ignore"):
+            sine = np.sin(np.radians(radius)) / np.cos(np.radians(dec))
+        span = np.where(polar, 180.0, np.degrees(np.arcsin(np.minimum(sine, 1.0)))) + 1e-9
+        east = np.mod(ra - self.ra_min, 360.0)
+        beside = (east <= self._width + span) | (east >= 360.0 - span)
+        touched = beside & (dec + radius >= self.dec_min) & (dec - radius <= self.dec_max)
+        within = (east >= span) & (east + span <= self._width) | (self._width >= 360.0)
+        return touched, within & (dec - radius >= self.dec_min) & (dec + radius <= self.dec_max)
 
     def contains(self, ra_deg: Float64, dec_deg: Float64) -> Bool:
         """Tell which positions lie between the borders."""
@@ -139,7 +150,7 @@ class Polygon:
         corners = self._corners
         order = _order(float(np.degrees(np.linalg.norm(corners - np.roll(corners, 1, axis=0), axis=1).sum())))
         cells, _, _ = nested.polygon_search(
-            Longitude(self.ra, u.deg), Latitude(self.dec, u.deg), order, flat=True
+            Longitude(np.array(self.ra), u.deg), Latitude(np.array(self.dec), u.deg), order, flat=True
         )
         # A concave polygon comes as its complement when its corners run the other way.
         area = len(cells) / (12 << (2 * order))
@@ -240,12 +251,6 @@ def parse_region(text: str) -> Region:
 
 def _order(border_deg: float) -> int:
     return _ORDER if border_deg <= _LONG_DEG else _COARSE_ORDER
-
-
-def _zone(west: float, east: float, south: float, north: float, order: int) -> Int64:
-    corners = (Longitude([west, east], u.deg, wrap_angle=Angle(361 * u.deg)), Latitude([south, north], u.deg))
-    cells, orders, _ = nested.zone_search(*corners, order)
-    return cell_ranges(np.asarray(orders, dtype=np.int64), np.asarray(cells, dtype=np.int64))
 
 
 def _check_dec(kind: str, *values: float) -> None:

@@ -1,0 +1,139 @@
+"""Cross-match of small data: arrays, pandas and astropy tables, with the kernel of the jobs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import astropy.units as u
+import numpy as np
+
+from astrolake.errors import BadArguments, MissingColumns
+from astrolake.sky.matching import Mode, match
+from astrolake.sky.positions import Matches, Positions
+from astrolake.sky.separation import Int64
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from astropy.table import Table
+
+T = TypeVar("T", "pd.DataFrame", "Table")
+
+
+def crossmatch_arrays(
+    left: tuple[Any, Any], right: tuple[Any, Any], radius_arcsec: float = 1.0, mode: Mode = "best", n: int = 1
+) -> Matches:
+    """Match positions given as arrays; row numbers break ties.
+
+    Parameters
+    ----------
+    left, right : (ra, dec)
+        (N,) arrays or Quantities, degrees where they have no unit.
+    radius_arcsec, mode, n
+        See `astrolake.sky.matching.match`.
+
+    Returns
+    -------
+    Matches
+
+    Raises
+    ------
+    ValueError
+        When a position is not finite or out of range; the message names the row.
+    BadArguments
+        When radius, mode or n is out of range.
+    """
+    return match(_positions(*left), _positions(*right), radius_arcsec, mode, n)
+
+
+def crossmatch(
+    left: T,
+    right: T,
+    radius_arcsec: float = 1.0,
+    mode: Mode = "best",
+    n: int = 1,
+    *,
+    ra: str = "ra",
+    dec: str = "dec",
+    suffixes: tuple[str, str] = ("_left", "_right"),
+) -> T:
+    """Match two tables on the sky and return them joined.
+
+    Parameters
+    ----------
+    left, right : pandas.DataFrame or astropy.table.Table
+        Both of one kind. The same object twice matches a table with itself: no row is its own partner.
+    radius_arcsec, mode, n
+        See `astrolake.sky.matching.match`; equal separations go to the earlier row.
+    ra, dec : str
+        Names of the columns of positions, ICRS; degrees where they have no unit.
+    suffixes : (str, str)
+        What names that both tables have end in.
+
+    Returns
+    -------
+    pandas.DataFrame or astropy.table.Table
+        One row a match: the columns of both tables, ``sep_arcsec`` and ``rank``. Where a left row
+        is listed without partner (modes left and anti), the right columns are missing or masked.
+
+    Raises
+    ------
+    MissingColumns, BadArguments, ValueError
+        For columns that are not there, options out of range, and positions that are none.
+    """
+    sides = []
+    for name, table in (("left", left), ("right", right)):
+        columns = [str(column) for column in table.columns]
+        if missing := [column for column in (ra, dec) if column not in columns]:
+            raise MissingColumns(f"the {name} table", missing, columns)
+        sides.append(_positions(table[ra], table[dec]))
+    found = match(*sides, radius_arcsec, mode, n, skip_self=left is right)
+    kind = type(left).__module__.partition(".")[0]
+    if kind == "pandas":
+        return cast(T, _join_frames(left, right, found, suffixes))
+    if kind == "astropy":
+        return cast(T, _join_tables(left, right, found, suffixes))
+    raise BadArguments(f"tables of {type(left).__name__} cannot be joined; use crossmatch_arrays")
+
+
+def _positions(ra: Any, dec: Any) -> Positions:
+    degrees = [np.ma.filled(np.ma.asarray(_in_degrees(values), dtype=np.float64), np.nan) for values in (ra, dec)]
+    return Positions(degrees[0], degrees[1], np.arange(len(degrees[0])))
+
+
+def _in_degrees(values: Any) -> Any:
+    unit = getattr(values, "unit", None)
+    if unit is None or str(unit) == "":
+        return values
+    return np.ma.asarray(values.value) * u.Unit(unit).to(u.deg)
+
+
+def _join_frames(left: Any, right: Any, found: Matches, suffixes: tuple[str, str]) -> Any:
+    import pandas as pd
+
+    one = left.iloc[found.left_index].reset_index(drop=True)
+    other = right.reset_index(drop=True)
+    # Rows without partner have the index -1, which no row of a fresh index has.
+    other = other.iloc[found.right_index] if (found.right_index >= 0).all() else other.reindex(found.right_index)
+    other = other.reset_index(drop=True)
+    shared = [name for name in one.columns if name in other.columns]
+    one = one.rename(columns={name: f"{name}{suffixes[0]}" for name in shared})
+    other = other.rename(columns={name: f"{name}{suffixes[1]}" for name in shared})
+    return pd.concat([one, other], axis=1).assign(sep_arcsec=found.sep_arcsec, rank=found.rank)
+
+
+def _join_tables(left: Any, right: Any, found: Matches, suffixes: tuple[str, str]) -> Any:
+    from astropy.table import Table, hstack
+
+    alone: Int64 = np.flatnonzero(found.right_index < 0)
+    one = left[found.left_index]
+    if len(right):
+        other = Table(right[np.maximum(found.right_index, 0)], masked=bool(alone.size) or right.masked)
+    else:
+        other = Table({name: np.ma.masked_all(len(one), right[name].dtype) for name in right.columns}, masked=True)
+    for name in other.columns if alone.size else ():
+        other[name].mask[alone] = True
+    names = [suffix.lstrip("_") for suffix in suffixes]
+    joined = hstack([one, other], table_names=names, uniq_col_name="{col_name}_{table_name}", metadata_conflicts="silent")
+    joined["sep_arcsec"], joined["rank"] = found.sep_arcsec, found.rank
+    joined["sep_arcsec"].unit = "arcsec"
+    return joined

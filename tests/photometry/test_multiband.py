@@ -1,0 +1,61 @@
+import numpy as np
+import pandas as pd
+import pytest
+from astropy.table import Table
+
+from astrolake.errors import BadArguments, MissingColumns
+from astrolake.photometry import MultibandPhotometry, MultibanPhotometry
+
+ARCSEC = 1 / 3600
+
+
+def band(ra_arcsec, mag):
+    return pd.DataFrame({"ra": 10 + np.array(ra_arcsec) * ARCSEC, "dec": 0.0, "mag": mag})
+
+
+G = band([0.0, 10.0, 20.0], [20.0, 21.0, 22.0])
+R = band([20.2, 0.3, 40.0], [21.0, 19.5, 18.0])
+I = band([40.5, 0.1, 60.0], [17.0, 19.0, 16.0])  # noqa: E741
+
+
+def test_objects_have_the_columns_of_their_bands():
+    found = MultibanPhotometry().match_multiband(g_sources=G, r_sources=R, i_sources=I, match_radius=1.0)
+    assert found["n_bands"].tolist() == [3, 1, 2, 2, 1]
+    np.testing.assert_allclose((found["ra"] - 10) / ARCSEC, [0, 10, 20, 40, 60], atol=1e-6)
+    colour = found["g_mag"] - found["r_mag"]
+    np.testing.assert_allclose(colour, [0.5, np.nan, 1.0, np.nan, np.nan])
+    np.testing.assert_allclose(found["i_mag"], [19, np.nan, np.nan, 17, 16])
+    np.testing.assert_allclose(found["r_sep_arcsec"], [0.3, np.nan, 0.2, 0.0, np.nan], atol=1e-6)
+
+
+def test_every_source_is_in_one_object():
+    rng = np.random.default_rng(1)
+    bands = {
+        f"{b}_sources": pd.DataFrame({"ra": rng.uniform(0, 0.01, 200), "dec": rng.uniform(0, 0.01, 200), "n": range(200)})
+        for b in "grizy"
+    }
+    found = MultibandPhotometry().match_multiband(**bands, match_radius=2.0)
+    for b in "grizy":
+        assert sorted(found[f"{b}_n"].dropna()) == list(range(200))
+    assert found["n_bands"].sum() == 1000
+
+
+def test_astropy_tables_come_back_as_tables():
+    found = MultibandPhotometry().match_multiband(g_sources=Table.from_pandas(G), r_sources=Table.from_pandas(R))
+    assert isinstance(found, Table)
+    assert len(found) == 4
+
+
+def test_an_empty_band_is_no_obstacle():
+    found = MultibandPhotometry().match_multiband(g_sources=G[:0], r_sources=R)
+    assert found["n_bands"].tolist() == [1, 1, 1]
+    assert found["g_mag"].isna().all()
+
+
+def test_what_is_no_band_is_refused():
+    with pytest.raises(BadArguments, match="two bands"):
+        MultibandPhotometry().match_multiband(g_sources=G)
+    with pytest.raises(BadArguments, match="_sources"):
+        MultibandPhotometry().match_multiband(g=G, r_sources=R)
+    with pytest.raises(MissingColumns, match="r_sources"):
+        MultibandPhotometry().match_multiband(g_sources=G, r_sources=R.drop(columns="dec"))

@@ -1,0 +1,82 @@
+import astropy.units as u
+import numpy as np
+import pandas as pd
+import pytest
+from astropy.table import MaskedColumn, QTable, Table
+
+from astrolake.errors import BadArguments, MissingColumns
+from astrolake.sky import crossmatch, crossmatch_arrays
+
+ARCSEC = 1 / 3600
+STARS = {"ra": [10.0, 20.0, 30.0], "dec": [0.0, 0.0, 0.0], "mag": [1.0, 2.0, 3.0]}
+GALAXIES = {"ra": [30.0, 10.0, 10.0], "dec": [ARCSEC, 2 * ARCSEC, -ARCSEC], "z": [0.3, 0.1, 0.2], "mag": [7.0, 8.0, 9.0]}
+
+
+@pytest.mark.parametrize("kind", [pd.DataFrame, Table, QTable])
+def test_tables_are_joined(kind):
+    found = crossmatch(kind(STARS), kind(GALAXIES), 5.0)
+    assert isinstance(found, kind)
+    assert list(found["mag_left"]) == [1.0, 3.0]
+    assert list(found["mag_right"]) == [9.0, 7.0]
+    assert list(found["z"]) == [0.2, 0.3]
+    np.testing.assert_allclose(np.asarray(found["sep_arcsec"], float), [1.0, 1.0], atol=1e-9)
+    assert list(found["rank"]) == [1, 1]
+
+
+@pytest.mark.parametrize("kind", [pd.DataFrame, Table])
+def test_rows_without_partner_have_missing_columns(kind):
+    found = crossmatch(kind(STARS), kind(GALAXIES), 5.0, "left")
+    assert list(found["ra_left"]) == [10.0, 20.0, 30.0]
+    z = found["z"]
+    assert (z.isna() if kind is pd.DataFrame else z.mask).tolist() == [False, True, False]
+    alone = crossmatch(kind(STARS), kind(GALAXIES), 5.0, "anti")
+    assert list(alone["ra_left"]) == [20.0]
+
+
+@pytest.mark.parametrize("kind", [pd.DataFrame, Table])
+def test_an_empty_right_table(kind):
+    nothing = kind({name: np.array([], float) for name in GALAXIES})
+    assert len(crossmatch(kind(STARS), nothing, 5.0)) == 0
+    assert len(crossmatch(kind(STARS), nothing, 5.0, "left")) == 3
+
+
+def test_all_and_the_index_of_a_frame_does_not_matter():
+    stars = pd.DataFrame(STARS, index=[7, 7, 7])
+    found = crossmatch(stars, pd.DataFrame(GALAXIES, index=["a", "b", "c"]), 5.0, "all")
+    assert found["z"].tolist() == [0.2, 0.1, 0.3]
+    assert found["rank"].tolist() == [1, 2, 1]
+
+
+def test_a_table_with_itself():
+    galaxies = pd.DataFrame(GALAXIES)
+    found = crossmatch(galaxies, galaxies, 5.0)
+    assert found["z_left"].tolist() == [0.1, 0.2]
+    assert found["z_right"].tolist() == [0.2, 0.1]
+
+
+def test_units_are_converted():
+    rows = Table({"ra": np.radians(STARS["ra"]) * u.rad, "dec": [0.0, 0.0, 0.0] * u.rad})
+    assert len(crossmatch(rows, Table(GALAXIES), 5.0)) == 2
+    assert len(crossmatch(QTable(rows), QTable(GALAXIES), 5.0)) == 2
+    found = crossmatch_arrays((np.radians(STARS["ra"]) * u.rad, np.zeros(3) * u.deg), (GALAXIES["ra"], GALAXIES["dec"]), 5.0)
+    assert found.right_index.tolist() == [2, 0]
+
+
+def test_arrays_and_series():
+    left, right = pd.DataFrame(STARS), pd.DataFrame(GALAXIES)
+    found = crossmatch_arrays((left["ra"], left["dec"]), (right["ra"], right["dec"]), 5.0, "nearest-n", 2)
+    assert found.left_index.tolist() == [0, 0, 2]
+    assert found.right_index.tolist() == [2, 1, 0]
+
+
+def test_masked_positions_are_refused_by_row():
+    bad = Table({"ra": MaskedColumn([1.0, 2.0], mask=[False, True]), "dec": [0.0, 0.0]})
+    with pytest.raises(ValueError, match="row 1"):
+        crossmatch(bad, bad, 1.0)
+
+
+def test_what_cannot_be_matched_is_said():
+    with pytest.raises(MissingColumns, match=r"right table.*raj2000"):
+        crossmatch(pd.DataFrame(STARS), pd.DataFrame({"raj2000": [1.0]}), 1.0)
+    with pytest.raises(BadArguments):
+        crossmatch(pd.DataFrame(STARS), pd.DataFrame(GALAXIES), -1.0)
