@@ -23,6 +23,7 @@ from astrolake.job import Job, JobArgs, JobContext, Outcome, flag, main
 from astrolake.lake.keys import may_repeat
 from astrolake.lake.reader import spark_fields
 from astrolake.lake.staging import Staged, collect_reports
+from astrolake.lake.writer import Replace
 from astrolake.schema.spark import spark_schema
 
 
@@ -40,6 +41,7 @@ class IngestCatalogArgs(JobArgs):
     delimiter: str = flag("", help="separator of delimited text; a blank stands for any run of blanks")
     hdu: str = flag("", help="index or name of the FITS HDU or VOTable table")
     exclude: tuple[str, ...] = flag((), help="columns to leave out")
+    append: bool = flag(False, help="keep the table's other rows; those of equal source_id are replaced")
 
     @property
     def reading(self) -> ReadOptions:
@@ -52,7 +54,7 @@ class IngestCatalogArgs(JobArgs):
 
 
 def run(args: IngestCatalogArgs, context: JobContext) -> Outcome:
-    """Read every file on the executors and replace the table; units are rows and unreadable files."""
+    """Read every file on the executors and write the table; units are rows and unreadable files."""
     spark, writer = context.spark, context.writer
     files = list_inputs(args.input, args.format, args.storage_options)
     plan, readable, lost = plan_catalog(spark, files, args.reading, args.table, args.id_column or None)
@@ -75,7 +77,11 @@ def run(args: IngestCatalogArgs, context: JobContext) -> Outcome:
         single, later = split_duplicates(writer.staged_frame(rows, spark_schema(plan.table)))
         rows, rejects = writer.stage(single, plan.table), rejects.unionByName(later)
         rejected += later.count()
-    written = writer.replace_staged(rows, plan.table)
+    what = None
+    if args.append:
+        ids = writer.staged_frame(rows, spark_schema(plan.table)).select("source_id")
+        what = Replace("source_id", ids)
+    written = writer.replace_staged(rows, plan.table, what)
     return Outcome(total, written.rows_new, rejected, [written], rejects if rejected else None)
 
 

@@ -269,3 +269,60 @@ def test_an_input_that_is_not_there_is_named(ingest, root, tmp_path):
     lake = Lake.open(str(root))
     assert (code, lake.tables()) == (1, ["runs"])
     assert "lost.fits" in read_runs(lake, ["message"]).column(0)[0].as_py()
+
+
+def test_a_release_can_be_appended_and_appending_it_again_changes_nothing(spark, ingest, root, tmp_path):
+    _catalog(500).write(tmp_path / "one.fits")
+    later = _catalog(300, first=400)
+    later["mag"] = 9.0
+    later.write(tmp_path / "two.fits")
+    ingest("stars", tmp_path / "one.fits", "--max-rows", 100)
+    for _ in range(2):
+        code, summary = ingest("stars", tmp_path / "two.fits", "--append", "--max-rows", 100)
+        assert (code, summary["rows_in"], summary["rows_out"]) == (0, 300, 300)
+        found = _rows(spark, root, "stars")
+        assert found["source_id"].tolist() == list(range(700))
+        assert (found["mag"] == 9.0).tolist() == [i >= 400 for i in range(700)]
+    files = read_snapshot(Lake.open(str(root)).delta_storage("stars")).files
+    assert max(file.rows for file in files) <= 100
+
+
+def test_an_appended_part_of_the_sky_leaves_other_files_alone(ingest, root, tmp_path):
+    _catalog(500).write(tmp_path / "one.fits")
+    ingest("stars", tmp_path / "one.fits", "--max-rows", 50)
+    before = {file.path for file in read_snapshot(Lake.open(str(root)).delta_storage("stars")).files}
+    here = Table({"id": [9000, 9001], "ra": [1.0, 1.1], "dec": [-89.0, -89.0], "mag": [1.0, 2.0]})
+    here.write(tmp_path / "two.fits")
+    ingest("stars", tmp_path / "two.fits", "--append", "--max-rows", 50)
+    after = {file.path for file in read_snapshot(Lake.open(str(root)).delta_storage("stars")).files}
+    assert len(before - after) <= 1
+    assert len(before & after) > 5
+
+
+def test_other_columns_cannot_be_appended(ingest, root, tmp_path):
+    _catalog(5).write(tmp_path / "one.fits")
+    other = _catalog(5, first=3)
+    other["colour"] = 1.0
+    other.write(tmp_path / "two.fits")
+    ingest("stars", tmp_path / "one.fits")
+    assert ingest("stars", tmp_path / "two.fits", "--append")[0] == 1
+    (message,) = (m for m in read_runs(Lake.open(str(root)), ["message"]).column(0).to_pylist() if m)
+    assert "columns" in message
+
+
+@pytest.mark.parametrize(
+    ("flags", "orders"),
+    [(("--order-min", 2), {2}), (("--order-max", 1, "--max-rows", 10), {0, 1}), (("--max-rows", 1000), {0})],
+)
+def test_orders_of_partitions_can_be_bounded(ingest, root, tmp_path, flags, orders):
+    _catalog(300).write(tmp_path / "one.fits")
+    ingest("stars", tmp_path / "one.fits", *flags)
+    files = read_snapshot(Lake.open(str(root)).delta_storage("stars")).files
+    assert {file.order for file in files} <= orders
+    assert max(file.order for file in files) == max(orders)
+
+
+@pytest.mark.parametrize("flags", [("--order-min", -1), ("--order-max", 11), ("--order-min", 5, "--order-max", 4)])
+def test_orders_out_of_range_are_refused(ingest, tmp_path, flags):
+    _catalog(3).write(tmp_path / "one.fits")
+    assert ingest("stars", tmp_path / "one.fits", *flags)[0] == 2

@@ -209,7 +209,7 @@ def test_any_other_table_is_declared_from_its_files(lake):
 def test_a_crossmatch_is_declared_from_its_files(lake):
     table = CROSSMATCH.with_columns((), "crossmatches/a_x_b")
     put_rows(lake, table, [{"left_id": 1, "right_id": 2, "ra": 1.0, "dec": 1.0}])
-    assert declared(table.name, _snapshot(lake, table.name)).key == ("left_id",)
+    assert declared(table.name, _snapshot(lake, table.name)).key == ("left_id", "right_id")
 
 
 def _staged(lake: Lake, run_id: str, age_hours: float) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeVar, get_type_hints
 
 from astrolake.errors import BadArguments
+from astrolake.lake.partitioning import COUNT_ORDER
 
 #: Flags that Glue itself puts on a job's command line (AWS Glue, "Using job parameters").
 _GLUE = re.compile(
@@ -42,6 +43,8 @@ class JobArgs:
     lake: str = flag(help="root of the lake: a directory, file:///... or s3://bucket/prefix")
     strict: bool = flag(False, help="exit with 3 when anything was rejected")
     max_rows: int = flag(1_000_000, help="greatest number of rows in a HEALPix partition")
+    order_min: int = flag(0, help="coarsest HEALPix order of a partition")
+    order_max: int = flag(COUNT_ORDER, help="finest one, which may hold more than --max-rows")
     local_memory: str = flag("2g", help="memory of embedded Spark (ignored on a cluster)")
     s3_endpoint_url: str = flag("", help="endpoint of an S3-compatible store")
     s3_region: str = flag("", help="region of the lake's bucket")
@@ -49,6 +52,11 @@ class JobArgs:
     def __post_init__(self) -> None:
         if self.max_rows < 1:
             raise BadArguments(f"--max-rows must be at least 1, not {self.max_rows}")
+        if not 0 <= self.order_min <= self.order_max <= COUNT_ORDER:
+            raise BadArguments(
+                f"--order-min {self.order_min} --order-max {self.order_max}: give orders within "
+                f"[0, {COUNT_ORDER}], the coarser first"
+            )
         self.check()
 
     def check(self) -> None:

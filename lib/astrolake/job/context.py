@@ -28,6 +28,7 @@ class JobContext:
     run_id: str
     job: str
     max_rows: int
+    orders: tuple[int, int]
     inputs: dict[str, int] = field(default_factory=dict)
     kept: list[DataFrame] = field(default_factory=list)
 
@@ -51,7 +52,7 @@ class JobContext:
     @cached_property
     def writer(self) -> TableWriter:
         """Writer of this run."""
-        return TableWriter(self.spark, self.lake, self.run_id, self.job, self.max_rows)
+        return TableWriter(self.spark, self.lake, self.run_id, self.job, self.max_rows, self.orders)
 
     def snapshot(self, table: str) -> Snapshot:
         """Return the newest version of a table and note that this run read it."""

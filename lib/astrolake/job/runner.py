@@ -148,7 +148,8 @@ def _execute(job: Job, args: JobArgs, lake: Lake, record: RunRecord) -> None:
     spark = spark_session(
         job.name, Storage.at(args.lake, args.storage_options), local_memory=args.local_memory
     )
-    context = JobContext(spark, lake, record.run_id, job.name, args.max_rows, record.inputs)
+    orders = (args.order_min, args.order_max)
+    context = JobContext(spark, lake, record.run_id, job.name, args.max_rows, orders, record.inputs)
     with stage_progress(spark.sparkContext, job.name), closing(context):
         outcome = job.run(args, context)
         record.rows_in, record.rows_out = outcome.rows_in, outcome.rows_out

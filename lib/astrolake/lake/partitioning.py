@@ -15,6 +15,8 @@ from astrolake.sky.healpix import KEY_ORDER, Int64
 
 #: Order at which rows are counted, hence the finest partition (3.4 arcmin cells, at most 12.6 M of them).
 COUNT_ORDER = 10
+#: Coarsest and finest order of partitions.
+ANY_ORDER = (0, COUNT_ORDER)
 #: Default of the greatest number of rows in a partition.
 MAX_ROWS = 1_000_000
 
@@ -60,7 +62,13 @@ class Leaves:
         return np.where(inside, at, -1).astype(np.int64)
 
 
-def plan_leaves(cells: Int64, counts: Int64, fixed: Leaves, max_rows: int = MAX_ROWS) -> Leaves:
+def plan_leaves(
+    cells: Int64,
+    counts: Int64,
+    fixed: Leaves,
+    max_rows: int = MAX_ROWS,
+    orders: tuple[int, int] = ANY_ORDER,
+) -> Leaves:
     """Return the partitions for rows counted at `COUNT_ORDER`.
 
     Parameters
@@ -70,14 +78,18 @@ def plan_leaves(cells: Int64, counts: Int64, fixed: Leaves, max_rows: int = MAX_
     fixed : Leaves
         Partitions that stay as they are; no new one overlaps them.
     max_rows : int
-        A partition holds at most this many rows, except where one cell of
-        `COUNT_ORDER` alone holds more.
+        A partition holds at most this many rows, except where one cell of the
+        finest order alone holds more.
+    orders : (int, int)
+        The coarsest and the finest order wanted. Finer ones may come beside fixed partitions.
 
     Raises
     ------
     ValueError
-        When a cell lies inside a fixed partition, or `max_rows` < 1.
+        When a cell lies inside a fixed partition, `max_rows` < 1, or the orders are none.
     """
+    if not 0 <= orders[0] <= orders[1] <= COUNT_ORDER:
+        raise ValueError(f"orders {orders}: give a coarsest and a finest one within [0, {COUNT_ORDER}]")
     if max_rows < 1:
         raise ValueError(f"max_rows must be at least 1, not {max_rows}")
     by_cell = np.argsort(cells)
@@ -86,15 +98,16 @@ def plan_leaves(cells: Int64, counts: Int64, fixed: Leaves, max_rows: int = MAX_
         raise ValueError("a row lies inside a partition that was to stay as it is")
     total = np.concatenate([[0], np.cumsum(counts)])
     taken = np.zeros(len(cells), dtype=bool)
-    orders: list[Int64] = []
+    of_leaves: list[Int64] = []
     leaves: list[Int64] = []
-    for order in range(COUNT_ORDER + 1):
+    for order in range(orders[0], COUNT_ORDER + 1):
         open_cells = np.unique(cells[~taken] >> (2 * (COUNT_ORDER - order)))
-        fits = open_cells[_fits(open_cells, order, cells, total, fixed, max_rows)]
+        most = max_rows if order < orders[1] else np.iinfo(np.int64).max
+        fits = open_cells[_fits(open_cells, order, cells, total, fixed, int(most))]
         leaves.append(fits)
-        orders.append(np.full(len(fits), order, dtype=np.int64))
+        of_leaves.append(np.full(len(fits), order, dtype=np.int64))
         taken |= np.isin(cells >> (2 * (COUNT_ORDER - order)), fits)
-    return Leaves.of(np.concatenate(orders), np.concatenate(leaves))
+    return Leaves.of(np.concatenate(of_leaves), np.concatenate(leaves))
 
 
 def _fits(

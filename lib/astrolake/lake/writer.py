@@ -24,7 +24,7 @@ from astrolake.lake.delta import Commit, DataFile, Snapshot, read_snapshot
 from astrolake.lake.hats import claim_table, retract_hats_metadata
 from astrolake.lake.lake import Lake
 from astrolake.lake.merge import FAN_IN, MergePlan
-from astrolake.lake.partitioning import COUNT_ORDER, MAX_ROWS, Leaves, plan_leaves
+from astrolake.lake.partitioning import ANY_ORDER, COUNT_ORDER, MAX_ROWS, Leaves, plan_leaves
 from astrolake.lake.reader import frame_of
 from astrolake.lake.sink import SinkSpec, write_file
 from astrolake.lake.staging import (
@@ -119,6 +119,7 @@ class TableWriter:
     run_id: str
     job: str
     max_rows: int = MAX_ROWS
+    orders: tuple[int, int] = ANY_ORDER
     _bases: dict[str, Snapshot | None] = field(default_factory=dict, repr=False)
 
     def base(self, table: str, *, positional: bool) -> Snapshot | None:
@@ -160,7 +161,7 @@ class TableWriter:
         if old is not None and what is not None:
             fixed, touched, kept = self._divide(old, table, what, staged)
         both = staged + kept
-        leaves = plan_leaves(both.cells, both.counts, _leaves(fixed), self.max_rows)
+        leaves = plan_leaves(both.cells, both.counts, _leaves(fixed), self.max_rows, self.orders)
         adds = self._merge(both, table, leaves) if len(leaves) else []
         change = _Change(old, adds, touched, staged.rows, kept.rows, what is None)
         return self._written(table, change)
@@ -207,7 +208,7 @@ class TableWriter:
 
     def plan(self, rows: DataFrame) -> Leaves:
         """Return the partitions that rows would get in a table of their own."""
-        return plan_leaves(*self._count_cells(rows), _leaves([]), self.max_rows)
+        return plan_leaves(*self._count_cells(rows), _leaves([]), self.max_rows, self.orders)
 
     def _declared(self, rows: DataFrame, table: Table) -> DataFrame:
         """Select the declared columns in their declared types; rows that are only moved keep their run_id."""
