@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from test_crossmatch_spark import N, RADIUS, _expected, _matches, _plan, _positions, lake, skies
+from test_crossmatch_spark import RADIUS, N, _expected, _matches, _plan, _positions, lake, skies
 
 from astrolake.crossmatch.options import MatchOptions, Sigma, by_side, sigma_of
 from astrolake.crossmatch.spark import match_reports, measured_density_deg2
@@ -128,7 +128,11 @@ def test_probabilities_are_those_of_all_candidates_on_the_whole(spark, measured,
 
 
 def test_errors_may_be_a_number_and_several_columns(spark, measured, skies):
-    sigma = {"left_sigma": Sigma(("pos_err", "pos_err")), "right_sigma": Sigma(arcsec=0.4), "density_deg2": 10.0}
+    sigma = {
+        "left_sigma": Sigma(("pos_err", "pos_err")),
+        "right_sigma": Sigma(arcsec=0.4),
+        "density_deg2": 10.0,
+    }
     found = _matches(spark, measured, "left", "right", radius_arcsec=RADIUS, **sigma)
     error = skies["left_measured"].set_index("source_id").loc[found["left_id"], "pos_err"].to_numpy()
     np.testing.assert_allclose(found["sep_sigma"], found["sep_arcsec"] / np.hypot(error, 0.4))
@@ -164,7 +168,10 @@ def test_options_out_of_range_are_refused(options):
 
 
 def test_what_flags_say_of_the_sides():
-    assert by_side("--select", ["left:a,b", "right:c", "left:d"]) == {"left": ("a", "b", "d"), "right": ("c",)}
+    assert by_side("--select", ["left:a,b", "right:c", "left:d"]) == {
+        "left": ("a", "b", "d"),
+        "right": ("c",),
+    }
     assert sigma_of("--sigma-column", ("0.1",)) == Sigma(arcsec=0.1)
     assert sigma_of("--sigma-column", ("ra_error", "dec_error")) == Sigma(("ra_error", "dec_error"))
     assert sigma_of("--sigma-column", ()) is None

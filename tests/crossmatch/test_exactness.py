@@ -27,7 +27,14 @@ RADII = (0.1, 1.0, 30.0, 600.0, 3600.0)
 def _edges(seed: int) -> pd.DataFrame:
     """Poles, the meridian, corners of HEALPix cells, exact duplicates, and the neighbourhood of all of them."""
     rng = np.random.default_rng(seed)
-    places = [(0.0, 90.0), (123.0, 90.0), (0.0, -90.0), (0.0, 0.0), (np.nextafter(360.0, 0), 0.0), (360 - 1e-9, 45.0)]
+    places = [
+        (0.0, 90.0),
+        (123.0, 90.0),
+        (0.0, -90.0),
+        (0.0, 0.0),
+        (np.nextafter(360.0, 0), 0.0),
+        (360 - 1e-9, 45.0),
+    ]
     for order in (0, 4, 29):
         cells = rng.integers(0, 12 << (2 * order), 3)
         from cdshealpix import nested
@@ -61,7 +68,10 @@ def lake(put_catalog, tmp_path_factory) -> Lake:
 
 def _in_cells(lake: Lake, left: str, right: str, options: MatchOptions) -> list[tuple]:
     """What the tasks of a match find, without Spark: (left id, right id, separation, rank)."""
-    sides = {name: (declared(name, table_snapshot(lake, name)), table_snapshot(lake, name)) for name in (left, right)}
+    sides = {
+        name: (declared(name, table_snapshot(lake, name)), table_snapshot(lake, name))
+        for name in (left, right)
+    }
     ours, theirs = (side_of(*sides[name], None, (), None) for name in (left, right))
     plan = MatchPlan(ours, theirs, options, np.nan, EVERYWHERE, left == right)
     found, seen = [], 0
@@ -69,7 +79,9 @@ def _in_cells(lake: Lake, left: str, right: str, options: MatchOptions) -> list[
         for cell in plan.parts(whole):
             count, pieces = plan.match_cell(cell)
             seen += count
-            found += [row for piece in pieces for row in _rows(*(side.positions for side in piece[:2]), piece[2])]
+            found += [
+                row for piece in pieces for row in _rows(*(side.positions for side in piece[:2]), piece[2])
+            ]
     assert seen == sides[left][1].rows
     return sorted(found, key=str)
 
@@ -81,7 +93,9 @@ def _rows(left: Positions, right: Positions, matches) -> list[tuple]:
 
 
 def _whole(left: str, right: str, options: MatchOptions) -> list[tuple]:
-    sides = [Positions(*(SKIES[name][c].to_numpy() for c in ("ra", "dec", "source_id"))) for name in (left, right)]
+    sides = [
+        Positions(*(SKIES[name][c].to_numpy() for c in ("ra", "dec", "source_id"))) for name in (left, right)
+    ]
     found = match(*sides, options.radius_arcsec, options.mode, options.n, skip_self=left == right)
     return sorted(_rows(*sides, found), key=str)
 

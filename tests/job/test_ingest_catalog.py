@@ -322,7 +322,9 @@ def test_orders_of_partitions_can_be_bounded(ingest, root, tmp_path, flags, orde
     assert max(file.order for file in files) == max(orders)
 
 
-@pytest.mark.parametrize("flags", [("--order-min", -1), ("--order-max", 11), ("--order-min", 5, "--order-max", 4)])
+@pytest.mark.parametrize(
+    "flags", [("--order-min", -1), ("--order-max", 11), ("--order-min", 5, "--order-max", 4)]
+)
 def test_orders_out_of_range_are_refused(ingest, tmp_path, flags):
     _catalog(3).write(tmp_path / "one.fits")
     assert ingest("stars", tmp_path / "one.fits", *flags)[0] == 2

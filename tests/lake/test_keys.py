@@ -25,7 +25,9 @@ def test_every_key_is_in_one_bucket_that_depends_on_the_key_alone(tmp_path_facto
     half = len(keys) // 2
     one = stage(root, pa.array(keys, pa.int64()))
     other = stage(root, pa.array(keys[half:], pa.int64()), pa.array(keys[:half], pa.int64()))
-    found = [[np.sort(_bucket_of(root, file.path, b)).tolist() for b in range(_BUCKETS)] for file in (one, other)]
+    found = [
+        [np.sort(_bucket_of(root, file.path, b)).tolist() for b in range(_BUCKETS)] for file in (one, other)
+    ]
     assert found[0] == found[1]
     assert sorted(sum(found[0], [])) == sorted(keys)
 

@@ -14,6 +14,7 @@ from astrolake.lake.lake import Lake
 from astrolake.lake.sql import (
     athena_parameters,
     bind,
+    box_ranges,
     cone_ranges,
     create_view,
     open_connection,
@@ -21,6 +22,9 @@ from astrolake.lake.sql import (
     run_query,
 )
 from astrolake.schema import CATALOG, CROSSMATCH, DETECTIONS, IMAGES, OBJECTS, REJECTS, RUNS, band_columns
+from astrolake.sky.matching import match
+from astrolake.sky.positions import Positions
+from astrolake.sky.region import Box
 from astrolake.sky.separation import separation_arcsec
 
 SQL = Path(__file__).parents[2] / "sql"
@@ -32,6 +36,10 @@ NAMES = {
     "catalog": "stars",
     "left": "objects",
     "right": "stars",
+    "left_table": "stars",
+    "right_table": "stars",
+    "left_key": "source_id",
+    "right_key": "source_id",
 }
 START = datetime(2024, 3, 5, 12, tzinfo=UTC)
 
@@ -321,3 +329,53 @@ def test_a_query_can_be_given_to_athena_with_execution_parameters(path):
     text, values = athena_parameters(sql, dict.fromkeys(parameter_names(sql), 1), names)
     (statement,) = parse(text, read="athena")
     assert len(list(statement.find_all(exp.Placeholder))) == len(values)
+
+
+def _crossmatch(lake: Lake, radius_arcsec: float, left: str = "left_stars", right: str = "right_stars"):
+    names = {"left_table": left, "right_table": right, "left_key": "source_id", "right_key": "source_id"}
+    rows = _run_file(lake, "crossmatch", names, radius_arcsec=radius_arcsec)
+    return [(row["left_id"], row["right_id"], row["sep_arcsec"]) for row in rows]
+
+
+@pytest.fixture(scope="module")
+def skies(tmp_path_factory):
+    """Two skies that meet at the poles, on the meridian, at cell corners and in duplicates."""
+    rng = np.random.default_rng(4)
+    n = 600
+    ra, dec = rng.uniform(0, 360, n), np.degrees(np.arcsin(rng.uniform(-1, 1, n)))
+    dec[:60], ra[60:120], dec[60:70] = 90 - rng.exponential(2, 60) / 3600, rng.normal(0, 1e-4, 60) % 360, 0.0
+    dec[120:180] = rng.exponential(2, 60) / 3600 - 90
+    ra[180:240], dec[180:240] = rng.choice([0.0, 45.0, 90.0], 60), 0.0
+    away = rng.normal(0, 1, (2, n)) / 3600
+    near_dec = np.clip(dec + away[0], -90, 90)
+    near_ra = (ra + away[1] / np.maximum(np.cos(np.radians(dec)), 1e-7)) % 360
+    lake = Lake.create(str(tmp_path_factory.mktemp("skies") / "lake"))
+    sides = {"left_stars": (ra, dec, 0), "right_stars": (near_ra, near_dec, 1000)}
+    for name, (a, d, first) in sides.items():
+        rows = [{"source_id": first + i, "ra": float(a[i]), "dec": float(d[i])} for i in range(n)]
+        put_rows(lake, replace(CATALOG, name=name), rows)
+    return lake, *(Positions(a, d, first + np.arange(n)) for a, d, first in sides.values())
+
+
+@pytest.mark.parametrize("radius", [0.5, 2.0, 30.0, 7200.0])
+def test_the_crossmatch_in_sql_is_that_of_the_library(skies, radius):
+    lake, left, right = skies
+    found, expected = _crossmatch(lake, radius), match(left, right, radius)
+    assert len(found) == len(expected) > 100
+    assert [row[0] for row in found] == left.id[expected.left_index].tolist()
+    np.testing.assert_allclose([row[2] for row in found], expected.sep_arcsec, atol=1e-5)
+    differ = [i for i, row in enumerate(found) if row[1] != right.id[expected.right_index[i]]]
+    # Haversine and Vincenty round differently: only candidates as near as another may change places.
+    assert len(differ) <= 0.02 * len(found)
+
+
+@pytest.mark.parametrize(
+    "box", [(10.0, 50.0, -20.0, 20.0), (350.0, 10.0, -5.0, 5.0), (0.0, 360.0, 85.0, 90.0)]
+)
+def test_a_box_search_is_the_box_of_the_library(skies, box):
+    lake, left, _ = skies
+    names = dict(zip(("ra_min", "ra_max", "dec_min", "dec_max"), box, strict=True))
+    rows = _run_file(lake, "box_search", {"table": "left_stars"}, **names, **box_ranges(*box))
+    expected = left.id[Box(*box).contains(left.ra, left.dec)]
+    assert sorted(row["source_id"] for row in rows) == sorted(expected.tolist())
+    assert len(expected) > 5

@@ -31,7 +31,9 @@ def test_objects_have_the_columns_of_their_bands():
 def test_every_source_is_in_one_object():
     rng = np.random.default_rng(1)
     bands = {
-        f"{b}_sources": pd.DataFrame({"ra": rng.uniform(0, 0.01, 200), "dec": rng.uniform(0, 0.01, 200), "n": range(200)})
+        f"{b}_sources": pd.DataFrame(
+            {"ra": rng.uniform(0, 0.01, 200), "dec": rng.uniform(0, 0.01, 200), "n": range(200)}
+        )
         for b in "grizy"
     }
     found = MultibandPhotometry().match_multiband(**bands, match_radius=2.0)
@@ -41,7 +43,9 @@ def test_every_source_is_in_one_object():
 
 
 def test_astropy_tables_come_back_as_tables():
-    found = MultibandPhotometry().match_multiband(g_sources=Table.from_pandas(G), r_sources=Table.from_pandas(R))
+    found = MultibandPhotometry().match_multiband(
+        g_sources=Table.from_pandas(G), r_sources=Table.from_pandas(R)
+    )
     assert isinstance(found, Table)
     assert len(found) == 4
 

@@ -99,7 +99,9 @@ def test_the_perspective_of_near_stars_is_astropys_within_a_mas():
     assert separation_arcsec(*without, *theirs).max() > 0.5
 
 
-@pytest.mark.parametrize(("parallax", "velocity"), [(np.nan, -100.0), (500.0, np.nan), (-3.0, 100.0), (0.0, 50.0)])
+@pytest.mark.parametrize(
+    ("parallax", "velocity"), [(np.nan, -100.0), (500.0, np.nan), (-3.0, 100.0), (0.0, 50.0)]
+)
 def test_without_distance_or_velocity_there_is_no_perspective(parallax, velocity):
     known = propagate([10.0], [20.0], [9000.0], [100.0], 2000.0, 2050.0, parallax, velocity)
     plain = propagate([10.0], [20.0], [9000.0], [100.0], 2000.0, 2050.0)

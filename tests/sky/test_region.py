@@ -33,7 +33,9 @@ def assert_pruning_loses_nothing(region, ra, dec):
     return within
 
 
-PLACES = st.sampled_from([(0.0, 0.0), (359.999, 41.8), (45.0, 0.0), (10.0, 90.0), (77.0, -89.99), (200.0, 30.0)])
+PLACES = st.sampled_from(
+    [(0.0, 0.0), (359.999, 41.8), (45.0, 0.0), (10.0, 90.0), (77.0, -89.99), (200.0, 30.0)]
+)
 
 
 @settings(max_examples=60, deadline=None)
@@ -48,12 +50,17 @@ def test_a_cone_is_all_positions_within_its_radius(place, radius, seed):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.floats(-10, 370), st.floats(0, 360), st.floats(-90, 89.9), st.floats(0, 180), st.integers(0, 2**32 - 1))
+@given(
+    st.floats(-10, 370), st.floats(0, 360), st.floats(-90, 89.9), st.floats(0, 180), st.integers(0, 2**32 - 1)
+)
 def test_a_box_runs_eastward_from_its_first_right_ascension(ra_min, width, dec_min, height, seed):
     box = Box(ra_min, ra_min + width, dec_min, min(dec_min + height, 90.0))
     rng = np.random.default_rng(seed)
     ra, dec = everywhere(seed)
-    near = rng.uniform(-1, width + 1, 2000) + ra_min, rng.uniform(dec_min - 1, box.dec_max + 1, 2000).clip(-90, 90)
+    near = (
+        rng.uniform(-1, width + 1, 2000) + ra_min,
+        rng.uniform(dec_min - 1, box.dec_max + 1, 2000).clip(-90, 90),
+    )
     ra, dec = np.append(ra, near[0] % 360.0), np.append(dec, near[1])
     within = assert_pruning_loses_nothing(box, ra, dec)
     east = (ra - ra_min) % 360.0

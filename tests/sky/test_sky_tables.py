@@ -9,7 +9,12 @@ from astrolake.sky import crossmatch, crossmatch_arrays
 
 ARCSEC = 1 / 3600
 STARS = {"ra": [10.0, 20.0, 30.0], "dec": [0.0, 0.0, 0.0], "mag": [1.0, 2.0, 3.0]}
-GALAXIES = {"ra": [30.0, 10.0, 10.0], "dec": [ARCSEC, 2 * ARCSEC, -ARCSEC], "z": [0.3, 0.1, 0.2], "mag": [7.0, 8.0, 9.0]}
+GALAXIES = {
+    "ra": [30.0, 10.0, 10.0],
+    "dec": [ARCSEC, 2 * ARCSEC, -ARCSEC],
+    "z": [0.3, 0.1, 0.2],
+    "mag": [7.0, 8.0, 9.0],
+}
 
 
 @pytest.mark.parametrize("kind", [pd.DataFrame, Table, QTable])
@@ -58,7 +63,9 @@ def test_units_are_converted():
     rows = Table({"ra": np.radians(STARS["ra"]) * u.rad, "dec": [0.0, 0.0, 0.0] * u.rad})
     assert len(crossmatch(rows, Table(GALAXIES), 5.0)) == 2
     assert len(crossmatch(QTable(rows), QTable(GALAXIES), 5.0)) == 2
-    found = crossmatch_arrays((np.radians(STARS["ra"]) * u.rad, np.zeros(3) * u.deg), (GALAXIES["ra"], GALAXIES["dec"]), 5.0)
+    found = crossmatch_arrays(
+        (np.radians(STARS["ra"]) * u.rad, np.zeros(3) * u.deg), (GALAXIES["ra"], GALAXIES["dec"]), 5.0
+    )
     assert found.right_index.tolist() == [2, 0]
 
 

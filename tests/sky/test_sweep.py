@@ -55,7 +55,10 @@ def test_every_pair_is_found_once(seed, n_left, n_right, place, spread_deg, radi
 def test_a_crowd_of_duplicates_beside_a_wide_field(n_right):
     rng = np.random.default_rng(1)
     right = np.concatenate(
-        [unit_vectors(rng.uniform(0, 20, 500), rng.uniform(-10, 10, 500)), unit_vectors(*np.full((2, n_right), 5.0))]
+        [
+            unit_vectors(rng.uniform(0, 20, 500), rng.uniform(-10, 10, 500)),
+            unit_vectors(*np.full((2, n_right), 5.0)),
+        ]
     )
     left = unit_vectors(np.array([5.0, 5.0001, 19.0]), np.array([5.0, 5.0, -9.0]))
     reach = chord(1.0)

@@ -15,7 +15,7 @@ from astrolake.errors import AstrolakeError, BadArguments, MissingColumns, NotAL
 from astrolake.lake.lake import Lake
 from astrolake.lake.sql_connection import open_connection, pinned_snapshot, sql_tables
 from astrolake.lake.sql_dialect import to_duckdb
-from astrolake.lake.sql_params import athena_parameters, bind, cone_ranges, parameter_names
+from astrolake.lake.sql_params import athena_parameters, bind, box_ranges, cone_ranges, parameter_names
 from astrolake.lake.sql_statement import (
     ListColumns,
     ListTables,
@@ -32,6 +32,7 @@ from astrolake.schema.dictionary import describe_stored
 __all__ = [
     "athena_parameters",
     "bind",
+    "box_ranges",
     "cone_ranges",
     "create_view",
     "format_csv",

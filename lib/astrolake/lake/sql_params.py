@@ -15,6 +15,8 @@ from sqlglot.errors import SqlglotError
 from astrolake.errors import BadArguments
 from astrolake.lake.sql_statement import plain_message
 from astrolake.sky.healpix import KEY_ORDER, cone_cells
+from astrolake.sky.ranges import cell_ranges
+from astrolake.sky.region import Box
 
 Value = str | int | float | bool | date | datetime | np.generic | None
 
@@ -120,14 +122,27 @@ def cone_ranges(ra_deg: float, dec_deg: float, radius_arcsec: float) -> dict[str
         )
     radius_deg = radius_arcsec / 3600
     order = int(np.clip(math.floor(math.log2(_BASE_CELL_DEG / radius_deg)) + 2, 0, KEY_ORDER))
-    cells = np.unique(cone_cells(ra_deg, dec_deg, radius_deg, order)) << (2 * (KEY_ORDER - order))
-    width = 1 << (2 * (KEY_ORDER - order))
-    gaps = np.diff(cells) - width
+    return _few_ranges(cell_ranges(order, cone_cells(ra_deg, dec_deg, radius_deg, order)))
+
+
+def box_ranges(ra_min: float, ra_max: float, dec_min: float, dec_max: float) -> dict[str, int]:
+    """Return the parameters low_1, high_1, ... of the box query; see `cone_ranges`.
+
+    Raises
+    ------
+    BadArguments
+        When the declinations are out of range or out of order.
+    """
+    return _few_ranges(Box(ra_min, ra_max, dec_min, dec_max).ranges())
+
+
+def _few_ranges(ranges: np.ndarray) -> dict[str, int]:
+    """Return sorted half-open ranges as a few inclusive ones, with what lies between the narrowest."""
+    gaps = ranges[1:, 0] - ranges[:-1, 1]
     # Only the widest gaps are left out; the narrower ones cost less than a range more.
     cuts = np.sort(np.argsort(gaps, kind="stable")[::-1][: CONE_RANGES - 1])
-    cuts = cuts[gaps[cuts] > 0]
-    lows = [int(cells[0]), *cells[cuts + 1].tolist()]
-    highs = [*(cells[cuts] + width - 1).tolist(), int(cells[-1]) + width - 1]
+    lows = [int(ranges[0, 0]), *ranges[cuts + 1, 0].tolist()]
+    highs = [*(ranges[cuts, 1] - 1).tolist(), int(ranges[-1, 1]) - 1]
     spans = list(zip(lows, highs, strict=True)) + [(-1, -1)] * (CONE_RANGES - len(lows))
     return {f"{end}_{i}": span[j] for i, span in enumerate(spans, 1) for j, end in enumerate(("low", "high"))}
 

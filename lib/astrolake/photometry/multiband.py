@@ -21,15 +21,15 @@ class MultibandPhotometry:
     def match_multiband(self, *, match_radius: float = 1.0, **sources: Any) -> Any:
         """Match the sources of several bands one-to-one and return one row an object.
 
-        The first band given is the anchor; each next band is matched to the objects found so far, the closest
-        pairs first, and its sources without counterpart become objects of their own.
+        The first band given is the anchor; each next band is matched to the objects found so far, the
+        closest pairs first, and its sources without counterpart become objects of their own.
 
         Parameters
         ----------
         match_radius : float
             Greatest separation from the object's first source, in arcsec.
         **sources : pandas.DataFrame or astropy.table.Table
-            ``g_sources=..., r_sources=...``: tables of one kind with columns ra, dec (degrees) and any others.
+            ``g_sources=..., r_sources=...``: tables of one kind with columns ra, dec (degrees) and others.
 
         Returns
         -------
@@ -80,7 +80,10 @@ def _associate(frames: dict[str, pd.DataFrame], radius_arcsec: float) -> pd.Data
         new = np.setdiff1d(np.arange(len(frame)), pairs.right_index)
         rows[band] = np.full(ra.size + new.size, -1)
         separations[band] = np.full(ra.size + new.size, np.nan)
-        rows[band][pairs.left_index], separations[band][pairs.left_index] = pairs.right_index, pairs.sep_arcsec
+        rows[band][pairs.left_index], separations[band][pairs.left_index] = (
+            pairs.right_index,
+            pairs.sep_arcsec,
+        )
         rows[band][ra.size :], separations[band][ra.size :] = new, 0.0
         ra, dec = np.append(ra, theirs.ra[new]), np.append(dec, theirs.dec[new])
     columns: dict[str, Any] = {"ra": ra, "dec": dec}
@@ -89,7 +92,9 @@ def _associate(frames: dict[str, pd.DataFrame], radius_arcsec: float) -> pd.Data
         # An index of -1 is no row of the frame: its columns are missing.
         values = frame.reindex(_full(rows[band], ra.size)).reset_index(drop=True)
         columns |= {f"{band}_{name}": values[name] for name in frame.columns}
-        columns[f"{band}_sep_arcsec"] = np.append(separations[band], np.full(ra.size - len(rows[band]), np.nan))
+        columns[f"{band}_sep_arcsec"] = np.append(
+            separations[band], np.full(ra.size - len(rows[band]), np.nan)
+        )
     return pd.DataFrame(columns)
 
 

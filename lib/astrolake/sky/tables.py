@@ -10,7 +10,7 @@ import numpy as np
 from astrolake.errors import BadArguments, MissingColumns
 from astrolake.sky.matching import Mode, match
 from astrolake.sky.positions import Matches, Positions
-from astrolake.sky.separation import Int64
+from astrolake.sky.separation import Float64, Int64
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,13 +80,12 @@ def crossmatch(
     MissingColumns, BadArguments, ValueError
         For columns that are not there, options out of range, and positions that are none.
     """
-    sides = []
     for name, table in (("left", left), ("right", right)):
         columns = [str(column) for column in table.columns]
         if missing := [column for column in (ra, dec) if column not in columns]:
             raise MissingColumns(f"the {name} table", missing, columns)
-        sides.append(_positions(table[ra], table[dec]))
-    found = match(*sides, radius_arcsec, mode, n, skip_self=left is right)
+    ours, theirs = (_positions(table[ra], table[dec]) for table in (left, right))
+    found = match(ours, theirs, radius_arcsec, mode, n, skip_self=left is right)
     kind = type(left).__module__.partition(".")[0]
     if kind == "pandas":
         return cast(T, _join_frames(left, right, found, suffixes))
@@ -96,15 +95,20 @@ def crossmatch(
 
 
 def _positions(ra: Any, dec: Any) -> Positions:
-    degrees = [np.ma.filled(np.ma.asarray(_in_degrees(values), dtype=np.float64), np.nan) for values in (ra, dec)]
-    return Positions(degrees[0], degrees[1], np.arange(len(degrees[0])))
+    degrees = _in_degrees(ra), _in_degrees(dec)
+    return Positions(*degrees, np.arange(len(degrees[0])))
 
 
-def _in_degrees(values: Any) -> Any:
+def _in_degrees(values: Any) -> Float64:
+    """Return an array, column or Quantity as degrees; what is masked becomes NaN."""
     unit = getattr(values, "unit", None)
-    if unit is None or str(unit) == "":
-        return values
-    return np.ma.asarray(values.value) * u.Unit(unit).to(u.deg)
+    has_unit = unit is not None and str(unit) != ""
+    factor = u.Unit(unit).to(u.deg) if has_unit else 1.0
+    plain = values.value if has_unit else values
+    degrees = np.array(plain, dtype=np.float64) * factor
+    mask = getattr(plain, "mask", False)
+    degrees[np.broadcast_to(mask, degrees.shape)] = np.nan
+    return degrees
 
 
 def _join_frames(left: Any, right: Any, found: Matches, suffixes: tuple[str, str]) -> Any:
@@ -113,7 +117,9 @@ def _join_frames(left: Any, right: Any, found: Matches, suffixes: tuple[str, str
     one = left.iloc[found.left_index].reset_index(drop=True)
     other = right.reset_index(drop=True)
     # Rows without partner have the index -1, which no row of a fresh index has.
-    other = other.iloc[found.right_index] if (found.right_index >= 0).all() else other.reindex(found.right_index)
+    other = (
+        other.iloc[found.right_index] if (found.right_index >= 0).all() else other.reindex(found.right_index)
+    )
     other = other.reset_index(drop=True)
     shared = [name for name in one.columns if name in other.columns]
     one = one.rename(columns={name: f"{name}{suffixes[0]}" for name in shared})
@@ -129,11 +135,13 @@ def _join_tables(left: Any, right: Any, found: Matches, suffixes: tuple[str, str
     if len(right):
         other = Table(right[np.maximum(found.right_index, 0)], masked=bool(alone.size) or right.masked)
     else:
-        other = Table({name: np.ma.masked_all(len(one), right[name].dtype) for name in right.columns}, masked=True)
+        other = Table({name: np.zeros(len(one), right[name].dtype) for name in right.columns}, masked=True)
     for name in other.columns if alone.size else ():
         other[name].mask[alone] = True
     names = [suffix.lstrip("_") for suffix in suffixes]
-    joined = hstack([one, other], table_names=names, uniq_col_name="{col_name}_{table_name}", metadata_conflicts="silent")
+    joined = hstack(
+        [one, other], table_names=names, uniq_col_name="{col_name}_{table_name}", metadata_conflicts="silent"
+    )
     joined["sep_arcsec"], joined["rank"] = found.sep_arcsec, found.rank
     joined["sep_arcsec"].unit = "arcsec"
     return joined
