@@ -106,8 +106,8 @@ def _in_degrees(values: Any) -> Float64:
     factor = u.Unit(unit).to(u.deg) if has_unit else 1.0
     plain = values.value if has_unit else values
     degrees = np.array(plain, dtype=np.float64) * factor
-    mask = getattr(plain, "mask", False)
-    degrees[np.broadcast_to(mask, degrees.shape)] = np.nan
+    if isinstance(plain, np.ma.MaskedArray):
+        degrees[np.broadcast_to(plain.mask, degrees.shape)] = np.nan
     return degrees
 
 
