@@ -144,7 +144,7 @@ def stilts(folder: Path, radius: float) -> dict[str, float]:
     seconds = time.perf_counter() - start
     from astropy.io import fits
 
-    rows = fits.getdata(out)
+    rows = fits.getdata(out, 1)
     _keep(folder, "stilts", np.asarray(rows["id_1"], np.int64), np.asarray(rows["id_2"], np.int64))
     return {"seconds": seconds}
 

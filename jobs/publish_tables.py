@@ -9,7 +9,11 @@ from datetime import UTC, datetime
 from astrolake.errors import BadArguments
 from astrolake.job import Job, JobArgs, JobContext, Outcome, flag, main
 from astrolake.job.tables import chosen_tables
+from astrolake.lake.delta import Snapshot
+from astrolake.lake.partitioning import COUNT_ORDER
 from astrolake.lake.publish import publish_tables
+from astrolake.lake.skymap import count_map, write_skymap
+from astrolake.lake.storage import Storage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +23,7 @@ class PublishTablesArgs(JobArgs):
     tables: tuple[str, ...] = flag((), help="tables to publish (all)")
     hats: bool = flag(True, help="write HATS metadata beside positional tables")
     retain_hours: float = flag(0.0, help="keep superseded files this long; HATS waits until they are gone")
+    skymap_order: int = flag(-1, help="write a HATS skymap, row counts in cells of this order (-1: none)")
     glue: bool = flag(False, help="register the tables in the Glue catalog, for Athena")
     database: str = flag("", help="Glue database to register in")
 
@@ -28,17 +33,25 @@ class PublishTablesArgs(JobArgs):
             raise BadArguments("--glue needs --database")
         if self.retain_hours < 0:
             raise BadArguments(f"--retain-hours {self.retain_hours}: must not be negative")
+        if not -1 <= self.skymap_order <= COUNT_ORDER:
+            raise BadArguments(f"--skymap-order {self.skymap_order}: give an order up to {COUNT_ORDER}, or -1")
 
 
 def run(args: PublishTablesArgs, context: JobContext) -> Outcome:
     """Publish each table; units are tables, one that must wait is rejected with its reason."""
     names = chosen_tables(context.lake, args.tables)
+
+    def skymap(root: Storage, snapshot: Snapshot) -> int:
+        write_skymap(root, count_map(context.spark, snapshot, args.skymap_order))
+        return args.skymap_order
+
     versions, refused = publish_tables(
         context.lake,
         names,
         args.retain_hours if args.hats else None,
         args.database if args.glue else None,
         datetime.now(UTC),
+        skymap if args.skymap_order >= 0 else None,
     )
     rejects = None
     if refused:

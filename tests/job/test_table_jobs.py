@@ -4,15 +4,19 @@ import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import hats
 import numpy as np
 import pytest
 from astropy.table import Table
+from hats.io.skymap import read_skymap
 from hats.io.validation import is_valid_catalog
 
 from astrolake.lake.delta import read_snapshot
+from astrolake.lake.hats import retract_hats_metadata
 from astrolake.lake.lake import Lake
 from astrolake.lake.reader import read_table
 from astrolake.lake.runs import RunRecord
+from astrolake.sky.healpix import healpix29
 
 pytestmark = pytest.mark.spark
 
@@ -133,3 +137,22 @@ def test_a_missing_table_fails_the_job(run_job, lake, job):
 )
 def test_arguments_out_of_range_are_refused(run_job, tmp_path, job, flags):
     assert run_job(job, "--lake", tmp_path, *flags) == (2, {})
+
+
+def test_a_skymap_counts_the_rows_of_each_cell(run_job, lake):
+    assert run_job("publish_tables", "--lake", lake.uri, "--skymap-order", 3)[0] == 0
+    catalog = hats.read_hats(lake.table_storage("stars").path())
+    assert _is_catalog(lake)
+    counts = read_skymap(catalog, None)
+    ids = np.arange(100)
+    cells = healpix29(ids * 3.6, ids * 1.8 - 90) >> (2 * (29 - 3))
+    np.testing.assert_array_equal(counts, np.bincount(cells, minlength=12 * 4**3))
+    np.testing.assert_array_equal(read_skymap(catalog, 0), np.bincount(cells >> 6, minlength=12))
+
+
+def test_a_write_takes_the_skymap_away_with_the_rest(run_job, lake):
+    run_job("publish_tables", "--lake", lake.uri, "--skymap-order", 3)
+    path = Path(lake.table_storage("stars").path("skymap.fits"))
+    assert path.exists()
+    retract_hats_metadata(lake.table_storage("stars"))
+    assert not path.exists()

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hats.io.validation import is_valid_catalog
 from job_chain import run
+from killed_job import drive
 
 from astrolake.lake.delta import read_snapshot
 from astrolake.lake.lake import Lake
@@ -21,73 +22,6 @@ from astrolake.lake.sql import run_query
 from astrolake.lake.vacuum import find_orphans
 
 pytestmark = pytest.mark.spark
-
-#: Runs extract_sources in a process that kills itself with SIGKILL at a named moment.
-_DRIVER = textwrap.dedent(
-    """
-    import glob, os, signal, sys, threading, time
-    import astrolake.job.runner as runner
-    from astrolake.jobs import extract_sources
-
-    moment, lake = sys.argv[1:]
-    from astrolake.photometry import spark as stage
-
-    commit = runner.apply_commit
-
-    def die(*_):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    collect = stage.collect_sources
-
-    def while_extracting(found):
-        threading.Timer(1.0, die).start()  # workers are reading images by then
-        return collect(found)
-
-    def after_commit(pending):
-        commit(pending)
-        die()
-
-    def workers():
-        # The daemon's children, of this session alone: other tests have workers, too.
-        for path in glob.glob("/proc/[0-9]*"):
-            pid = int(path[6:])
-            try:
-                parent = open(path + "/stat").read().rpartition(")")[2].split()[1]
-                command = open(f"/proc/{parent}/cmdline").read().split("\\0")
-                if command[1:3] == ["-m", "astrolake.lake.worker_daemon"] and os.getsid(pid) == os.getsid(0):
-                    yield pid
-            except OSError:
-                pass
-
-    def kill_workers():
-        for _ in range(100):
-            if found := list(workers()):
-                time.sleep(0.3)  # well into an image
-                [os.kill(pid, signal.SIGKILL) for pid in found]
-                return
-            time.sleep(0.1)
-        os._exit(99)
-
-    def at_work(act):
-        def collecting(found):
-            threading.Timer(1.0, act).start()
-            return collect(found)
-        return collecting
-
-    if moment == "killed worker":
-        stage.collect_sources = at_work(kill_workers)
-    if moment == "terminated":
-        stage.collect_sources = at_work(lambda: os.kill(os.getpid(), signal.SIGTERM))
-    if moment == "while extracting":
-        stage.collect_sources = while_extracting
-    if moment == "before commit":
-        runner.apply_commit = die
-    if moment == "after commit":
-        runner.apply_commit = after_commit
-    sys.exit(runner.main(extract_sources.JOB, ["--lake", lake]))
-    """
-)
-
 
 def rows_of(lake: Lake) -> pd.DataFrame:
     found = run_query(lake, "SELECT * FROM detections").to_pandas().drop(columns="run_id")
@@ -108,22 +42,13 @@ def lake_copy(ingested, tmp_path) -> Path:
     return copy
 
 
-def drive(moment: str, lake: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", _DRIVER, moment, str(lake)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-
-
 def detection_files(lake: Path) -> list[Path]:
     return list(lake.glob("detections/dataset/Norder=*/Dir=*/Npix=*/*.parquet"))
 
 
-@pytest.mark.parametrize("moment", ["while extracting", "before commit", "after commit"])
+@pytest.mark.parametrize("moment", ["at work", "before commit", "after commit"])
 def test_killed_and_rerun_gives_the_same_table(lake_copy, moment):
-    process = drive(moment, lake_copy)
+    process = drive(moment, "extract_sources", lake_copy)
     assert process.wait(timeout=240) == -signal.SIGKILL
     os.system(f"pkill -9 -g {process.pid}")
 
@@ -146,7 +71,7 @@ def test_killed_and_rerun_gives_the_same_table(lake_copy, moment):
     if orphans:
         refused = run("publish_tables", lake_copy, "--tables", "detections")
         assert refused["rows_rejected"] == 1, "a run that may still write keeps the table from HATS readers"
-    if moment != "while extracting":  # a second into it, nothing may be staged yet
+    if moment != "at work":  # a second into it, nothing may be staged yet
         assert (lake_copy / "_staging" / killed[0]["run_id"]).exists(), "what it staged outlives it"
     run("maintain_tables", lake_copy, "--vacuum-hours", 0)
     assert not list((lake_copy / "_staging").glob("*"))
@@ -188,7 +113,7 @@ def test_the_command_line_ends_with_one_json_object(ingested, tmp_path):
 
 
 def test_killed_workers_cost_a_retry(lake_copy):
-    assert drive("killed worker", lake_copy).wait(timeout=240) == 0
+    assert drive("killed worker", "extract_sources", lake_copy).wait(timeout=240) == 0
     lake = Lake.open(str(lake_copy))
     after = rows_of(lake)
     assert after["detection_id"].is_unique
@@ -198,8 +123,62 @@ def test_killed_workers_cost_a_retry(lake_copy):
 
 
 def test_a_terminated_run_is_on_record(lake_copy):
-    assert drive("terminated", lake_copy).wait(timeout=240) == 143
+    assert drive("terminated", "extract_sources", lake_copy).wait(timeout=240) == 143
     lake = Lake.open(str(lake_copy))
     (row,) = run_query(lake, "SELECT status, message FROM runs WHERE job = 'extract_sources'").to_pylist()
     assert (row["status"], row["message"]) == ("failed", "SystemExit: 143")
     assert not lake.has_table("detections")
+
+
+# The same for a cross-match.
+
+
+@pytest.fixture(scope="module")
+def catalogs(spark, tmp_path_factory) -> Path:
+    """A lake with two catalogs of 60,000 stars, partners within an arcsec, in 40 partitions."""
+    folder = tmp_path_factory.mktemp("catalogs")
+    rng = np.random.default_rng(3)
+    ids, ra, dec = np.arange(60_000), rng.uniform(0, 20, 60_000), rng.uniform(0, 20, 60_000)
+    for name, scatter in (("stars", 0.0), ("galaxies", 0.3 / 3600)):
+        moved = (axis + rng.normal(0, 1, len(ids)) * scatter for axis in (ra, dec))
+        columns = dict(zip(("ra", "dec"), moved, strict=True))
+        pd.DataFrame({"id": ids, **columns}).to_parquet(folder / f"{name}.parquet")
+        run("ingest_catalog", folder / "lake", "--input", folder / f"{name}.parquet", "--table", name, "--max-rows", 3000)
+    return folder / "lake"
+
+
+MATCH = ("--left", "stars", "--right", "galaxies", "--mode", "one-to-one")
+
+
+def pairs_of(lake: Path) -> list[tuple]:
+    rows = run_query(Lake.open(str(lake)), "SELECT left_id, right_id, sep_arcsec FROM crossmatches_stars_x_galaxies")
+    return sorted(map(tuple, zip(*(rows.column(i).to_pylist() for i in range(3)), strict=True)))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(catalogs, tmp_path_factory) -> list[tuple]:
+    copy = tmp_path_factory.mktemp("undisturbed") / "lake"
+    shutil.copytree(catalogs, copy)
+    run("crossmatch_catalogs", copy, *MATCH)
+    return pairs_of(copy)
+
+
+@pytest.mark.parametrize(
+    ("moment", "code"),
+    [("at work", -9), ("before commit", -9), ("after commit", -9), ("killed worker", 0), ("full disk", 1)],
+)
+def test_a_disturbed_match_ends_in_the_same_table(catalogs, undisturbed, tmp_path, moment, code):
+    lake = tmp_path / "lake"
+    shutil.copytree(catalogs, lake)
+    process = drive(moment, "crossmatch_catalogs", lake, *MATCH)
+    assert process.wait(timeout=240) == code
+    os.system(f"pkill -9 -g {process.pid}")
+    assert Lake.open(str(lake)).has_table("crossmatches/stars_x_galaxies") == (moment in ("after commit", "killed worker"))
+    if moment == "full disk":
+        (message,) = run_query(Lake.open(str(lake)), "SELECT message FROM runs WHERE status = 'failed'").column(0).to_pylist()
+        assert "File too large" in message
+    assert run("crossmatch_catalogs", lake, *MATCH)["status"] == "done"
+    assert pairs_of(lake) == undisturbed
+    assert len(undisturbed) > 50_000
+    run("maintain_tables", lake, "--vacuum-hours", 0)
+    assert not list((lake / "_staging").glob("*"))

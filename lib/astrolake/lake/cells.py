@@ -6,7 +6,7 @@ Nothing is shuffled: the layout already keeps neighbours together.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -43,10 +43,11 @@ DEEPEST = 20
 
 @dataclass(frozen=True)
 class Cell:
-    """A HEALPix cell to work on."""
+    """A HEALPix cell to work on, and about how much work it is."""
 
     order: int
     npix: int
+    weight: int = field(default=0, compare=False)
 
     @property
     def span(self) -> tuple[int, int]:
@@ -107,7 +108,8 @@ def plan_cells(
         while rows > cell_rows << (2 * deeper) and file.order + deeper < DEEPEST:
             deeper += 1
         first = file.npix << (2 * deeper)
-        cells.extend(Cell(file.order + deeper, first + i) for i in range(1 << (2 * deeper)))
+        weight = rows >> (2 * deeper)
+        cells.extend(Cell(file.order + deeper, first + i, weight) for i in range(1 << (2 * deeper)))
     spans = np.array([cell.span for cell in cells], np.int64).reshape(-1, 2)
     return [cells[i] for i in np.flatnonzero(overlap(region, *spans.T))]
 
@@ -139,6 +141,11 @@ def map_cells(
 
     Nothing is shuffled.
     """
+    cores = spark.sparkContext.defaultParallelism
+    tasks = max(1, min(len(cells), max(_TASKS_PER_CORE * cores, len(cells) // _CELLS_PER_TASK)))
+    if tasks == len(cells):
+        # The heaviest first, so that no core is left alone with one at the end.
+        cells = sorted(cells, key=lambda cell: -cell.weight)
     order = np.array([cell.order for cell in cells], np.int8)
     npix = np.array([cell.npix for cell in cells], np.int64)
     shared = spark.sparkContext.broadcast((order, npix))
@@ -148,6 +155,4 @@ def map_cells(
         numbers = (i for batch in batches for i in batch.column(0).to_pylist())
         yield from work(Cell(int(order[i]), int(npix[i])) for i in numbers)
 
-    cores = spark.sparkContext.defaultParallelism
-    tasks = max(1, min(len(cells), max(_TASKS_PER_CORE * cores, len(cells) // _CELLS_PER_TASK)))
     return spark.range(0, len(cells), 1, tasks).mapInArrow(run, fields)

@@ -22,6 +22,8 @@ from astrolake.schema.model import HEALPIX_COLUMN
 
 #: A directory is a HATS catalog when it has these; the second is the name of older readers.
 PROPERTIES = ("hats.properties", "properties")
+#: Counts of rows on the sky, if they were asked for.
+SKYMAP = "skymap.fits"
 #: Where runs note that they are writing to a table; readers pass over names with an underscore.
 CLAIMS = "_claims"
 #: Number of columns that readers load unless told otherwise.
@@ -29,7 +31,9 @@ _DEFAULT_COLUMNS = 12
 _READERS = 16
 
 
-def write_hats_metadata(table_root: Storage, table: str, snapshot: Snapshot, created: datetime) -> None:
+def write_hats_metadata(
+    table_root: Storage, table: str, snapshot: Snapshot, created: datetime, skymap_order: int | None = None
+) -> None:
     """Write `hats.properties` (and its copy), `partition_info.csv`, `_metadata`, `_common_metadata`.
 
     Parameters
@@ -42,6 +46,8 @@ def write_hats_metadata(table_root: Storage, table: str, snapshot: Snapshot, cre
         The version to describe; a table without rows gets no metadata files of rows.
     created : datetime
         Creation time to state.
+    skymap_order : int, optional
+        Order of the skymap that lies there.
     """
     footers = _read_footers(snapshot)
     schema = pa.schema([snapshot.schema.field(name) for name in snapshot.stored_names])
@@ -49,10 +55,11 @@ def write_hats_metadata(table_root: Storage, table: str, snapshot: Snapshot, cre
         schema = footers[0].schema.to_arrow_schema()
     _write_parquet_metadata(snapshot, footers, schema)
     _put(table_root, "partition_info.csv", _partition_info(snapshot))
-    text = _properties(sql_name(table), snapshot, schema, created).encode()
+    text = _properties(sql_name(table), snapshot, schema, created)
+    text += "" if skymap_order is None else f"hats_skymap_order={skymap_order}\n"
     # Last, since a catalog is one once it has its properties.
     for name in reversed(PROPERTIES):
-        _put(table_root, name, text)
+        _put(table_root, name, text.encode())
 
 
 def claim_table(table_root: Storage, run_id: str) -> None:
@@ -78,7 +85,7 @@ def release_claim(table_root: Storage, run_id: str) -> None:
 
 def retract_hats_metadata(table_root: Storage) -> None:
     """Withdraw the catalog from HATS readers before new files come: an error is better than doubled rows."""
-    for name in PROPERTIES:
+    for name in (*PROPERTIES, SKYMAP):
         if table_root.fs.exists(table_root.path(name)):
             table_root.fs.rm_file(table_root.path(name))
 

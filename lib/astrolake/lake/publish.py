@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from astrolake.errors import AstrolakeError
+from astrolake.lake.delta import Snapshot
 from astrolake.lake.glue import register_table
 from astrolake.lake.hats import claims_of, release_claim, retract_hats_metadata, write_hats_metadata
 from astrolake.lake.lake import Lake
 from astrolake.lake.reader import table_snapshot
 from astrolake.lake.runs import read_runs
+from astrolake.lake.storage import Storage
 from astrolake.lake.vacuum import delete_orphans, find_orphans, prune_empty, vacuum_superseded
 
 #: A run that has not ended after this long was killed.
@@ -20,7 +23,13 @@ class NotPublishable(AstrolakeError):
     """A directory holds files that a HATS reader would take for rows of the table."""
 
 
-def publish_hats(lake: Lake, table: str, retain_hours: float, now: datetime) -> int:
+#: Writes the skymap of a version into the table's directory and returns its order.
+WriteSkymap = Callable[[Storage, Snapshot], int]
+
+
+def publish_hats(
+    lake: Lake, table: str, retain_hours: float, now: datetime, skymap: WriteSkymap | None = None
+) -> int:
     """Clear a positional table's directory of superseded files, write its HATS metadata, return its version.
 
     The files of the current version are never touched, so its readers go on undisturbed.
@@ -43,7 +52,8 @@ def publish_hats(lake: Lake, table: str, retain_hours: float, now: datetime) -> 
     _clear_orphans(lake, table, now)
     prune_empty(storage)
     snapshot = table_snapshot(lake, table)
-    write_hats_metadata(lake.table_storage(table), table, snapshot, now)
+    root = lake.table_storage(table)
+    write_hats_metadata(root, table, snapshot, now, skymap(root, snapshot) if skymap else None)
     try:
         # A writer claims the table before it withdraws the metadata: one of the two sees the other.
         _refuse_claimed(lake, table, now)
@@ -93,7 +103,12 @@ def live_runs(lake: Lake, now: datetime) -> set[str]:
 
 
 def publish_tables(
-    lake: Lake, tables: list[str], retain_hours: float | None, database: str | None, now: datetime
+    lake: Lake,
+    tables: list[str],
+    retain_hours: float | None,
+    database: str | None,
+    now: datetime,
+    skymap: WriteSkymap | None = None,
 ) -> tuple[dict[str, int], dict[str, str]]:
     """Publish tables and return their versions, and those refused with the reason.
 
@@ -103,6 +118,8 @@ def publish_tables(
         Age from which superseded files are deleted; None writes no HATS metadata.
     database : str or None
         Glue database to register the tables in.
+    skymap : callable, optional
+        Writes a table's skymap.
     """
     versions: dict[str, int] = {}
     refused: dict[str, str] = {}
@@ -110,7 +127,7 @@ def publish_tables(
         snapshot = table_snapshot(lake, table)
         try:
             if retain_hours is not None and snapshot.is_positional:
-                versions[table] = publish_hats(lake, table, retain_hours, now)
+                versions[table] = publish_hats(lake, table, retain_hours, now, skymap)
             else:
                 versions[table] = snapshot.version
         except NotPublishable as error:
