@@ -131,7 +131,10 @@ def measure(args: argparse.Namespace, folder: Path) -> None:
         ]
         ratio = statistics.median(runs) / statistics.median(base)
         print(f"| {name} | {statistics.median(runs):.2f} | {min(runs):.2f}-{max(runs):.2f} | {ratio:.2f} |")
-    print(f"\npeak memory of all Python workers together: ingest {ingest_peak.mb:.0f} MB, match {match_peak.mb:.0f} MB")
+    print(
+        "\npeak memory of all Python workers together: "
+        f"ingest {ingest_peak.mb:.0f} MB, match {match_peak.mb:.0f} MB"
+    )
 
 
 def main() -> None:

@@ -31,7 +31,9 @@ _REPEATS = 3
 def one_run(folder: Path, cores: int) -> dict[str, float]:
     """Measure one pair with some cores, in a process of its own."""
     command = [sys.executable, __file__, "--measure", str(folder)]
-    environment = os.environ | {"PYSPARK_SUBMIT_ARGS": f"--master local[{cores}] --driver-memory 2g pyspark-shell"}
+    environment = os.environ | {
+        "PYSPARK_SUBMIT_ARGS": f"--master local[{cores}] --driver-memory 2g pyspark-shell"
+    }
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr[-2000:])
@@ -52,7 +54,9 @@ def measure(folder: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--left", type=int, default=250_000)
     parser.add_argument("--right", type=int, default=625_000)
     parser.add_argument("--doublings", type=int, default=3)
@@ -62,7 +66,8 @@ def main() -> None:
     if args.measure:
         print(json.dumps(measure(args.measure)))
         return
-    print("| left | right | cores | ingest s | us/row | MB | match s | us/row | MB |\n|---|---|---|---|---|---|---|---|---|")
+    print("| left | right | cores | ingest s | us/row | MB | match s | us/row | MB |")
+    print("|" + "---|" * 9)
     for doubling in range(args.doublings + 1):
         factor = 2**doubling
         rows = args.left * factor, args.right * factor
@@ -71,11 +76,11 @@ def main() -> None:
         for cores in args.cores:
             found = one_run(folder, cores)
             each = 1e6 / sum(rows)
-            print(
-                f"| {rows[0]} | {rows[1]} | {cores} | {found['ingest']:.1f} | {found['ingest'] * each:.2f} | "
-                f"{found['ingest_mb']:.0f} | {found['match']:.1f} | {found['match'] * each:.2f} | {found['match_mb']:.0f} |",
-                flush=True,
-            )
+            columns = [str(rows[0]), str(rows[1]), str(cores)]
+            for what in ("ingest", "match"):
+                seconds, held = found[what], found[f"{what}_mb"]
+                columns += [f"{seconds:.1f}", f"{seconds * each:.2f}", f"{held:.0f}"]
+            print("| " + " | ".join(columns) + " |", flush=True)
         shutil.rmtree(folder)
 
 

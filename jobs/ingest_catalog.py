@@ -18,7 +18,7 @@ from astrolake.data_access.spark import (
     rejects_table,
     split_duplicates,
 )
-from astrolake.errors import BadInput
+from astrolake.errors import BadArguments, BadInput
 from astrolake.job import Job, JobArgs, JobContext, Outcome, flag, main
 from astrolake.lake.keys import may_repeat
 from astrolake.lake.reader import spark_fields
@@ -58,10 +58,14 @@ def run(args: IngestCatalogArgs, context: JobContext) -> Outcome:
     spark, writer = context.spark, context.writer
     files = list_inputs(args.input, args.format, args.storage_options)
     plan, readable, lost = plan_catalog(spark, files, args.reading, args.table, args.id_column or None)
+    if args.append and plan.columns.id is None:
+        raise BadArguments(
+            "--append needs an identifier of the rows, to tell new ones from old: name one by --id-column"
+        )
     stages = (
         writer.stage_spec(plan.table),
-        writer.stage_as("catalog_rejects", REJECT_SCHEMA),
-        writer.stage_as("catalog_keys", pa.schema([])),
+        writer.stage_as("_catalog_rejects", REJECT_SCHEMA),
+        writer.stage_as("_catalog_keys", pa.schema([])),
     )
     reports = catalog_reports(spark, plan, readable, *stages)
     staged, counts = collect_reports(reports, scattered=len(readable) > FEW_FILES)

@@ -34,7 +34,9 @@ class PublishTablesArgs(JobArgs):
         if self.retain_hours < 0:
             raise BadArguments(f"--retain-hours {self.retain_hours}: must not be negative")
         if not -1 <= self.skymap_order <= COUNT_ORDER:
-            raise BadArguments(f"--skymap-order {self.skymap_order}: give an order up to {COUNT_ORDER}, or -1")
+            raise BadArguments(
+                f"--skymap-order {self.skymap_order}: give an order up to {COUNT_ORDER}, or -1"
+            )
 
 
 def run(args: PublishTablesArgs, context: JobContext) -> Outcome:

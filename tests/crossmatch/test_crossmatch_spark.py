@@ -16,6 +16,7 @@ from astrolake.lake.writer import TableWriter
 from astrolake.schema import REJECTS
 from astrolake.schema.arrow import delta_schema
 from astrolake.schema.spark import spark_schema
+from astrolake.sky.epoch import propagate
 from astrolake.sky.matching import match
 from astrolake.sky.positions import Positions
 
@@ -213,7 +214,7 @@ def small(spark, tmp_path, put_catalog):
     """small(left, right, **options) -> matches of two little tables, in partitions of one row."""
 
     def run(left: pd.DataFrame, right: pd.DataFrame, **options) -> pd.DataFrame:
-        lake = Lake.create(str(tmp_path / "small lake"))
+        lake = Lake.create(str(tmp_path / f"small lake {len(list(tmp_path.iterdir()))}"))
         put_catalog(lake, "one", left, 1)
         put_catalog(lake, "other", right, 1)
         return _found(spark, lake, "one", "other", **options)
@@ -284,16 +285,38 @@ def test_a_fast_star_is_found_at_the_epoch_of_the_match_alone(small):
     assert len(small(_moving(**FAST), there, radius_arcsec=1.0)) == 0
 
 
-def test_a_fast_star_of_the_left_side_is_found(small):
+@pytest.mark.parametrize("mode", ["best", "best-symmetric", "one-to-one"])
+def test_a_fast_star_of_the_left_side_is_found(small, mode):
     there = _frame([45.0], [-80 * ARCSEC + 10.3 * 16 * ARCSEC])
-    found = small(_moving(**FAST), there, radius_arcsec=1.0, epoch=2016.0)
+    found = small(_moving(**FAST), there, radius_arcsec=1.0, epoch=2016.0, mode=mode)
     assert found["sep_arcsec"].to_numpy() == pytest.approx([0.0], abs=1e-4)
 
 
-def test_a_fast_star_of_the_right_side_is_found(small):
+@pytest.mark.parametrize("mode", ["best", "best-symmetric", "one-to-one"])
+def test_a_fast_star_of_the_right_side_is_found(small, mode):
     there = _frame([45.0], [-80 * ARCSEC + 10.3 * 16 * ARCSEC])
-    found = small(there, _moving(**FAST), radius_arcsec=1.0, epoch=2016.0)
+    found = small(there, _moving(**FAST), radius_arcsec=1.0, epoch=2016.0, mode=mode)
     assert found["sep_arcsec"].to_numpy() == pytest.approx([0.0], abs=1e-4)
+
+
+def test_a_fast_rival_from_far_away_takes_the_partner(small):
+    """The nearest left row of the partner is a star that has come from another cell."""
+    there = -80 * ARCSEC + 10.3 * 16 * ARCSEC
+    still = {"ra": [45.0], "dec": [there + 0.5 * ARCSEC], "pmra": [0.0], "pmdec": [0.0], "epoch": [2000.0]}
+    both = {name: FAST[name] + still[name] for name in FAST}
+    for mode in ("best-symmetric", "one-to-one"):
+        found = small(_moving(**both), _frame([45.0], [there]), radius_arcsec=1.0, epoch=2016.0, mode=mode)
+        assert found["left_id"].tolist() == [0]
+
+
+def test_perspective_columns_are_used(small):
+    """Barnard's star for 100 years: the perspective is 6 arcsec."""
+    far = {"ra": [45.0], "dec": [0.0], "pmra": [0.0], "pmdec": [10_390.0], "epoch": [2000.0]}
+    star = _moving(**far).assign(parallax=547.0, radial_velocity=-110.0)
+    _, dec = propagate([45.0], [0.0], [0.0], [10_390.0], 2000.0, 2100.0, 547.0, -110.0)
+    there = _frame([45.0], dec)
+    assert len(small(star, there, radius_arcsec=0.01, epoch=2100.0)) == 1
+    assert len(small(_moving(**far), there, radius_arcsec=3.0, epoch=2100.0)) == 0
 
 
 @pytest.mark.parametrize("epoch", [1991.25, 2016.0])

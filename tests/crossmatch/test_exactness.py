@@ -164,3 +164,32 @@ def test_a_dense_spot_is_divided_until_it_fits(put_catalog, tmp_path):
     expected = match(positions, positions, 0.2, "all")
     found = sum(len(piece[2]) for cell in cells for piece in plan.match_cell(cell)[1])
     assert found == len(expected)
+
+
+@pytest.mark.parametrize("order", [5, 8, 10])
+def test_a_long_chain_over_the_edge_of_a_cell_decides_inside_it(put_catalog, tmp_path, order):
+    """Left and right rows alternate, each gap a little smaller than the one before: the far end decides."""
+    cell = 4 * (12 << (2 * order)) // 48 + 5
+    ra0, dec0 = (float(axis[0]) for axis in cell_center(order, np.array([cell])))
+    from cdshealpix import nested
+
+    lon, lat = nested.vertices(np.array([cell], np.uint64), order)
+    # From inside over the middle of an edge, straight out.
+    ra_e, dec_e = np.mean(lon.deg[0][:2]), np.mean(lat.deg[0][:2])
+    out = np.array([(ra_e - ra0) * np.cos(np.radians(dec0)), dec_e - dec0])
+    out /= np.hypot(*out)
+    n = 60
+    away = np.concatenate([[0.0], np.cumsum(np.linspace(0.99, 0.7, n))]) * ARCSEC
+    ra = ra_e + (away - 2 * ARCSEC) * out[0] / np.cos(np.radians(dec0))
+    dec = dec_e + (away - 2 * ARCSEC) * out[1]
+    rows = pd.DataFrame({"source_id": np.arange(n + 1), "ra": ra, "dec": dec})
+    lake = Lake.create(str(tmp_path / "lake"))
+    for name, part in (("left", rows[::2]), ("right", rows[1::2])):
+        put_catalog(lake, name, part.reset_index(drop=True), 10**9, (order, order))
+    sides = [
+        Positions(part["ra"].to_numpy(), part["dec"].to_numpy(), part["source_id"].to_numpy())
+        for part in (rows[::2], rows[1::2])
+    ]
+    expected = sorted(_rows(*sides, match(*sides, 1.0, "one-to-one")), key=str)
+    assert len(expected) > 20
+    assert _in_cells(lake, "left", "right", MatchOptions(1.0, "one-to-one")) == expected

@@ -328,3 +328,21 @@ def test_orders_of_partitions_can_be_bounded(ingest, root, tmp_path, flags, orde
 def test_orders_out_of_range_are_refused(ingest, tmp_path, flags):
     _catalog(3).write(tmp_path / "one.fits")
     assert ingest("stars", tmp_path / "one.fits", *flags)[0] == 2
+
+
+def test_rows_without_identifier_cannot_be_appended(ingest, root, tmp_path):
+    """Made identifiers follow from file names: those of another night's file of that name are the same."""
+    Table({"ra": [1.0], "dec": [2.0]}).write(tmp_path / "cat.csv")
+    ingest("stars", tmp_path / "cat.csv")
+    code, summary = ingest("stars", tmp_path / "cat.csv", "--append")
+    assert (code, summary["status"]) == (2, "bad_arguments")
+
+
+def test_a_column_of_another_type_cannot_be_appended(spark, ingest, root, tmp_path):
+    (tmp_path / "one.csv").write_text("id,ra,dec,mag\n1,10,20,12.5\n2,11,20,13.5\n")
+    (tmp_path / "two.csv").write_text("id,ra,dec,mag\n2,11,20,13\n3,12,20,14\n")
+    ingest("stars", tmp_path / "one.csv")
+    assert ingest("stars", tmp_path / "two.csv", "--append")[0] == 1
+    assert _rows(spark, root, "stars")["mag"].tolist() == [12.5, 13.5]
+    messages = [m for m in read_runs(Lake.open(str(root)), ["message"]).column(0).to_pylist() if m]
+    assert any("mag (double, now int64)" in m for m in messages)

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from astrolake.lake.sql import run_query
 from astrolake.lake.vacuum import find_orphans
 
 pytestmark = pytest.mark.spark
+
 
 def rows_of(lake: Lake) -> pd.DataFrame:
     found = run_query(lake, "SELECT * FROM detections").to_pandas().drop(columns="run_id")
@@ -143,7 +145,16 @@ def catalogs(spark, tmp_path_factory) -> Path:
         moved = (axis + rng.normal(0, 1, len(ids)) * scatter for axis in (ra, dec))
         columns = dict(zip(("ra", "dec"), moved, strict=True))
         pd.DataFrame({"id": ids, **columns}).to_parquet(folder / f"{name}.parquet")
-        run("ingest_catalog", folder / "lake", "--input", folder / f"{name}.parquet", "--table", name, "--max-rows", 3000)
+        run(
+            "ingest_catalog",
+            folder / "lake",
+            "--input",
+            folder / f"{name}.parquet",
+            "--table",
+            name,
+            "--max-rows",
+            3000,
+        )
     return folder / "lake"
 
 
@@ -151,7 +162,9 @@ MATCH = ("--left", "stars", "--right", "galaxies", "--mode", "one-to-one")
 
 
 def pairs_of(lake: Path) -> list[tuple]:
-    rows = run_query(Lake.open(str(lake)), "SELECT left_id, right_id, sep_arcsec FROM crossmatches_stars_x_galaxies")
+    rows = run_query(
+        Lake.open(str(lake)), "SELECT left_id, right_id, sep_arcsec FROM crossmatches_stars_x_galaxies"
+    )
     return sorted(map(tuple, zip(*(rows.column(i).to_pylist() for i in range(3)), strict=True)))
 
 
@@ -173,9 +186,15 @@ def test_a_disturbed_match_ends_in_the_same_table(catalogs, undisturbed, tmp_pat
     process = drive(moment, "crossmatch_catalogs", lake, *MATCH)
     assert process.wait(timeout=240) == code
     os.system(f"pkill -9 -g {process.pid}")
-    assert Lake.open(str(lake)).has_table("crossmatches/stars_x_galaxies") == (moment in ("after commit", "killed worker"))
+    assert Lake.open(str(lake)).has_table("crossmatches/stars_x_galaxies") == (
+        moment in ("after commit", "killed worker")
+    )
     if moment == "full disk":
-        (message,) = run_query(Lake.open(str(lake)), "SELECT message FROM runs WHERE status = 'failed'").column(0).to_pylist()
+        (message,) = (
+            run_query(Lake.open(str(lake)), "SELECT message FROM runs WHERE status = 'failed'")
+            .column(0)
+            .to_pylist()
+        )
         assert "File too large" in message
     assert run("crossmatch_catalogs", lake, *MATCH)["status"] == "done"
     assert pairs_of(lake) == undisturbed

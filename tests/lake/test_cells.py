@@ -112,3 +112,29 @@ def test_a_table_beside_elsewhere_divides_nothing():
 
 def test_no_files_are_no_work():
     assert plan_cells(_snapshot()) == []
+
+
+@pytest.mark.parametrize("order", [19, 20])
+@pytest.mark.parametrize("margin_mas", [1.0, 3.0, 50.0])
+def test_surroundings_of_the_finest_cells_hold_their_margin(order, margin_mas):
+    rng = np.random.default_rng(order)
+    for npix in rng.integers(0, 12 << (2 * order), 20).tolist():
+        cell = Cell(order, npix)
+        index = rng.integers(*cell.span, 200)
+        ra, dec = cell_center(KEY_ORDER, index)
+        away = np.full(200, margin_mas / 3.6e6 * 0.999)
+        there = SkyCoord(ra * u.deg, dec * u.deg).directional_offset_by(
+            rng.uniform(0, 360, 200) * u.deg, away * u.deg
+        )
+        found = _within(cell.surroundings(margin_mas / 3.6e6), healpix29(there.ra.deg, there.dec.deg))
+        assert found.all()
+
+
+@pytest.mark.parametrize("order", [0, 5, 10])
+def test_the_circle_holds_all_of_the_circle(order):
+    rng = np.random.default_rng(order)
+    cell, margin = Cell(order, 9), 0.01
+    center = SkyCoord(*cell.center, unit="deg")
+    away = (cell.radius_deg + margin) * np.sqrt(rng.random(2000))
+    there = center.directional_offset_by(rng.uniform(0, 360, 2000) * u.deg, away * u.deg)
+    assert _within(cell.circle(margin), healpix29(there.ra.deg, there.dec.deg)).all()

@@ -13,7 +13,7 @@ def stage(root: Storage, *parts: pa.Array) -> StagedRun:
     make_staging(root, "run-1")
     stager = KeyStager(StageSpec(root, "run-1", "keys", pa.schema([])))
     for part in parts:
-        stager.add(part)
+        assert not list(stager.add(part))
     (report,) = pa.Table.from_batches(stager.close(), schema=REPORT).to_pylist()
     return StagedRun(report["path"], report["n"], -1, -1)
 

@@ -87,3 +87,25 @@ def test_what_cannot_be_matched_is_said():
         crossmatch(pd.DataFrame(STARS), pd.DataFrame({"raj2000": [1.0]}), 1.0)
     with pytest.raises(BadArguments):
         crossmatch(pd.DataFrame(STARS), pd.DataFrame(GALAXIES), -1.0)
+
+
+@pytest.mark.parametrize("kind", [pd.DataFrame, Table])
+def test_long_identifiers_stay_what_they_are(kind):
+    gaia = 5853498713190525697
+    left = kind({"ra": [10.0, 20.0], "dec": [0.0, 0.0]})
+    right = kind(
+        {"source_id": np.array([gaia, gaia + 1]), "ra": [10.0, 50.0], "dec": [0.0, 0.0], "ok": [True, False]}
+    )
+    found = crossmatch(left, right, 1.0, "left")
+    assert int(found["source_id"][0]) == gaia
+    assert bool(found["ok"][0])
+    again = found["source_id"]
+    assert (again.isna() if kind is pd.DataFrame else again.mask).tolist() == [False, True]
+
+
+@pytest.mark.parametrize("kind", [pd.DataFrame, Table])
+def test_a_name_that_would_come_twice_is_refused(kind):
+    joined = crossmatch(kind(STARS), kind(GALAXIES), 5.0)
+    joined["ra"], joined["dec"] = joined["ra_left"], joined["dec_left"]
+    with pytest.raises(BadArguments, match="sep_arcsec|ra_left|rank"):
+        crossmatch(joined, kind(GALAXIES), 5.0)

@@ -71,3 +71,27 @@ def test_candidates_are_held_in_pieces():
     sizes = [len(left) for _, left, _ in Sweep(vectors, chord(5.0)).pairs(vectors, 2000)]
     assert max(sizes) <= 2000
     assert len(sizes) > 3
+
+
+def test_rows_at_the_very_border_of_a_zone_keep_their_pairs():
+    """Rounding may put the ends of a row's reach into zones two apart; the one between must not be missed."""
+    reach = chord(20.0)
+    rng = np.random.default_rng(7)
+    right = unit_vectors(rng.normal(0, 0.004, 4000) % 360.0, rng.normal(0, 0.004, 4000))
+    sweep = Sweep(right, reach)
+    axis = sweep._frame[1]
+    border = np.arange(-40, 40) * sweep._height
+    center = np.cross(*sweep._frame)
+    nudge = np.concatenate([[0.0], *(sign * 10.0 ** np.arange(-18, -9.0) for sign in (1, -1))])
+    across = (border[:, np.newaxis] + sweep._margin + nudge).ravel()
+    across = across[np.abs(across) < 1e-4]
+    left = across[:, np.newaxis] * axis + np.sqrt(1 - across[:, np.newaxis] ** 2) * center
+    left *= np.sign(left @ right.mean(axis=0))[:, np.newaxis]
+    assert swept(left, right, reach, 10_000) == brute(left, right, reach)
+
+
+def test_a_zone_is_higher_than_two_reaches_after_rounding():
+    sweep = Sweep(unit_vectors(np.zeros(5000), np.zeros(5000)), chord(20.0))
+    across = np.linspace(-1, 1, 200_001)
+    low, high = (np.floor((across + shift) / sweep._height) for shift in (-sweep._margin, sweep._margin))
+    assert (high - low).max() == 1

@@ -134,7 +134,7 @@ class MatchPlan:
 
     def _circle(self, cell: Cell, side: Side, margin_deg: float) -> Rows:
         """Return the rows of a side in the circle around cell and margin, at the epoch of the match."""
-        rows = side.read(cell.surroundings(margin_deg + side.reach_deg))
+        rows = side.read(cell.circle(margin_deg + side.reach_deg))
         return rows[rows.distance_arcsec(*cell.center) <= (cell.radius_deg + margin_deg) * 3600]
 
     def _known(self, cell: Cell, rows: Rows, margin_deg: float) -> Float64:

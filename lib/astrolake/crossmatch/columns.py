@@ -88,6 +88,7 @@ def _with_probabilities(
     order = np.lexsort((matches.rank, falling, matches.left_index))
     matches, log_bf, sigma = matches[order], log_bf[order], np.hypot(ours, theirs)[order]
     p_any, p_i = group_probabilities(matches.left_index, log_bf, plan.prior)
+    p_any = np.where(matches.right_index < 0, 0.0, p_any)
     first = np.flatnonzero(np.diff(matches.left_index, prepend=-1))
     rank = np.arange(len(matches)) - np.repeat(first, np.diff(first, append=len(matches))) + 1
     rank = np.where(matches.right_index < 0, 0, rank).astype(np.int32)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from astrolake.errors import BadArguments
 from astrolake.lake.cells import CELL_ROWS
 from astrolake.sky.matching import EXCLUSIVE, Mode, check_radius
+from astrolake.sky.probability import SKY_DEG2
 from astrolake.sky.region import Region
 
 
@@ -65,6 +66,10 @@ class MatchOptions:
             raise BadArguments(f"n={self.n}: must be at least 1")
         if not 0 < self.completeness <= 1:
             raise BadArguments(f"completeness={self.completeness}: give a share in (0, 1]")
+        if self.density_deg2 is not None and not self.density_deg2 * SKY_DEG2 >= 1:
+            raise BadArguments(
+                f"density_deg2={self.density_deg2}: give one of at least one row on the whole sky"
+            )
         if self.cell_rows < 1:
             raise BadArguments(f"cell_rows={self.cell_rows}: must be at least 1")
         if (self.left_sigma is None) != (self.right_sigma is None):

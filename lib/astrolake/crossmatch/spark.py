@@ -104,7 +104,7 @@ def match_reports(spark: SparkSession, matching: Matching, stage: StageSpec) -> 
 def measured_density_deg2(spark: SparkSession, snapshot: Snapshot) -> float:
     """Return the rows of a table per square degree of the cells that it fills."""
     if not snapshot.rows:
-        return 1.0 / SKY_DEG2
+        return 1.0 / SKY_DEG2  # as if it had one row
     cell = F.shiftright(HEALPIX_COLUMN, 2 * (KEY_ORDER - COUNT_ORDER)).alias("cell")
     found = frame_of(spark, snapshot).select(cell).distinct().toPandas()
     cells, order = found["cell"].to_numpy(np.int64), COUNT_ORDER

@@ -168,7 +168,7 @@ def catalog_reports(
             for rows, lost, seen in work.read_slice(inputs[file], begin, end):
                 yield report(SEEN, seen)
                 if rows.num_rows:
-                    ids.add(rows.column("source_id").combine_chunks())
+                    yield from ids.add(rows.column("source_id").combine_chunks())
                     yield from good.add(rows)
                 if lost:
                     yield report(REJECTED, len(lost))

@@ -32,7 +32,7 @@ _BORDER = 6
 _FINER = 3
 #: Wide surroundings are found with coarser cells: degrees times 2**order, a few thousand cells at most.
 _FINEST_REACH = 2_000
-#: From here on all of the sky is read: cdshealpix 0.7 misses cells of cones wider than some 120 deg.
+#: From here on all of the sky is read: cdshealpix misses cells of cones wider than some 120 deg.
 _HALF_SKY_DEG = 90.0
 #: Many tasks let no core wait long for the last; in a large run several cells make one.
 _TASKS_PER_CORE = 8
@@ -75,6 +75,10 @@ class Cell:
         beside = cells_around(self.order, self.npix, margin_deg, min(self.order + _BORDER, KEY_ORDER))
         if beside is not None:
             return merge_ranges(np.concatenate([self.ranges, cell_ranges(*beside)]))
+        return self.circle(margin_deg)
+
+    def circle(self, margin_deg: float) -> np.ndarray:
+        """Return ranges that hold the circle of `radius_deg` and a margin around the centre."""
         order = min(self.order + _FINER, KEY_ORDER)
         reach_deg = self.radius_deg + margin_deg
         if reach_deg >= _HALF_SKY_DEG:

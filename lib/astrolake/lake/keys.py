@@ -20,30 +20,37 @@ from astrolake.sky.healpix import Int64
 
 #: A bucket of 2e9 keys holds 30 million, 250 MB.
 _BUCKETS = 64
+#: Keys of a file, at most about this many.
+_FILE_KEYS = 4_000_000
 _HEADER = 8 * (_BUCKETS + 1)
 #: Odd, so that multiplying by it permutes 64-bit numbers; the highest bits of the product are mixed well.
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 class KeyStager:
-    """Collects the keys of one task and writes them as one file of buckets."""
+    """Collects the keys of one task and writes them to files of buckets."""
 
     def __init__(self, spec: StageSpec) -> None:
         self.spec = spec
         self._keys: list[Int64] = []
+        self._count = 0
 
-    def add(self, keys: pa.Array) -> None:
-        """Take keys: integers, or strings by their 64-bit hash."""
+    def add(self, keys: pa.Array) -> Iterator[pa.RecordBatch]:
+        """Take keys, integers or strings by their 64-bit hash, and yield reports of what was written."""
         values = keys.to_numpy(zero_copy_only=False)
         if pa.types.is_string(keys.type):
             values = pd.util.hash_array(values.astype(object)).view(np.int64)
         self._keys.append(values.astype(np.int64))
+        self._count += len(values)
+        if self._count >= _FILE_KEYS:
+            yield from self.close()
 
     def close(self) -> Iterator[pa.RecordBatch]:
-        """Write the file and yield its report."""
+        """Write what has been collected and yield its report."""
         if not self._keys:
             return
         keys = np.concatenate(self._keys)
+        self._keys, self._count = [], 0
         bucket = (keys.view(np.uint64) * _MIX) >> np.uint64(64 - 6)
         order = np.argsort(bucket, kind="stable")
         starts = np.searchsorted(bucket[order], np.arange(_BUCKETS + 1, dtype=np.uint64)).astype(np.int64)

@@ -34,8 +34,12 @@ _LIBRARIES = (
     "deltalake",
     "scipy.spatial",
     "sep",
-    "astrolake.sky.matching",
     "astrolake.lake.merge",
+    "astrolake.lake.sink",
+    "astrolake.crossmatch.columns",
+    "astrolake.data_access.spark",
+    "astrolake.objects.spark",
+    "astrolake.photometry.spark",
 )
 
 

@@ -230,7 +230,7 @@ class TableWriter:
         fixed = [file for file in whole if (file.order, file.npix) not in joined_cells]
         hit = set(old.files).difference(whole)
         partly = [file for file in old.files if file in hit and (file.order, file.npix) in left]
-        if joined or partly:
+        if left:
             _require_columns(old, table)
         kept = self._runs_of(old, joined)
         if partly:
@@ -347,10 +347,16 @@ def _files(found: DataFrame) -> list[DataFile]:
 
 
 def _require_columns(old: Snapshot, table: Table) -> None:
-    """Raise CommitConflict when rows of the old version cannot be moved into the table as declared now."""
-    if sorted(old.stored_names) != sorted(table.column_names):
+    """Raise CommitConflict when rows of the old version cannot stay in the table as declared now."""
+    ours = delta_schema(table)
+    there, here = ({f.name: f.type for f in schema} for schema in (old.schema, ours))
+    differ = sorted(name for name in there.keys() | here.keys() if there.get(name) != here.get(name))
+    if differ:
+        said = ", ".join(
+            f"{name} ({there.get(name, 'absent')}, now {here.get(name, 'absent')})" for name in differ
+        )
         raise CommitConflict(
-            f"the columns of {old.storage.root} differ from those this run writes; "
+            f"the columns of {old.storage.root} differ from those this run writes: {said}; "
             "run the job over the whole table to change them"
         )
 

@@ -66,7 +66,7 @@ class ObjectPlan:
 
     def _read(self, cell: Cell, margin_arcsec: float) -> tuple[pa.Table, np.ndarray]:
         """Return the detections of the cone around cell and margin, and their distance to its centre."""
-        rows = self.reader.read(cell.surroundings(margin_arcsec / 3600))
+        rows = self.reader.read(cell.circle(margin_arcsec / 3600))
         ra, dec = rows.column("ra").to_numpy(), rows.column("dec").to_numpy()
         distance = separation_arcsec(ra, dec, *cell.center)
         inside = distance <= cell.radius_deg * 3600 + margin_arcsec

@@ -11,6 +11,7 @@ from astrolake.errors import BadArguments, MissingColumns
 from astrolake.sky.matching import match
 from astrolake.sky.positions import Positions
 from astrolake.sky.separation import Int64
+from astrolake.sky.tables import nullable_rows
 
 _SUFFIX = "_sources"
 
@@ -89,8 +90,7 @@ def _associate(frames: dict[str, pd.DataFrame], radius_arcsec: float) -> pd.Data
     columns: dict[str, Any] = {"ra": ra, "dec": dec}
     columns["n_bands"] = sum((_full(rows[band], ra.size) >= 0).astype(np.int32) for band in frames)
     for band, frame in frames.items():
-        # An index of -1 is no row of the frame: its columns are missing.
-        values = frame.reindex(_full(rows[band], ra.size)).reset_index(drop=True)
+        values = nullable_rows(frame, _full(rows[band], ra.size))
         columns |= {f"{band}_{name}": values[name] for name in frame.columns}
         columns[f"{band}_sep_arcsec"] = np.append(
             separations[band], np.full(ra.size - len(rows[band]), np.nan)

@@ -17,6 +17,9 @@ KEY_ORDER = 29
 #: Number of cells at order 0.
 N_BASE = 12
 
+#: cdshealpix 0.9 gives wrong external neighbours at order 25 and beyond.
+_FINEST_NEIGHBOURS = 24
+
 Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
 
@@ -94,6 +97,7 @@ def cells_around(order: int, cell: int, margin_deg: float, finest: int) -> tuple
     """
     # Opposite edges of a cell are nowhere closer than its mean size / 1.6 (HATS takes the same); 2 is safe.
     width_deg = np.degrees(np.sqrt(4 * np.pi / N_BASE)) / 2
+    finest = min(finest, _FINEST_NEIGHBOURS)
     while finest > order and width_deg / (1 << finest) < margin_deg:
         finest -= 1
     if finest <= order:

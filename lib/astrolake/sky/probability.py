@@ -38,7 +38,7 @@ def prior_of_match(density_deg2: float, completeness: float = 1.0) -> float:
 
     completeness / (rows on all of the sky): Salvato et al. (2018), eq. 3, for two catalogs.
     """
-    return completeness / (density_deg2 * SKY_DEG2)
+    return min(completeness / (density_deg2 * SKY_DEG2), 1.0)
 
 
 def p_single(log10_bf: Float64, prior: float) -> Float64:
@@ -61,7 +61,8 @@ def group_probabilities(group: Int64, log10_bf: Float64, prior: float) -> tuple[
     group : (N,) int64
         Numbers of the groups; equal ones stand together.
     log10_bf : (N,) float64
-        NaN where the errors are not known: such a candidate has no part in p_any, and its p_i is NaN.
+        NaN where the errors are not known: such a candidate has no part in p_any, and its p_i is NaN;
+        p_any is NaN where that goes for all candidates.
     prior : float
         See `prior_of_match`.
 
@@ -80,6 +81,6 @@ def group_probabilities(group: Int64, log10_bf: Float64, prior: float) -> tuple[
     share = 10.0 ** (weight - np.repeat(top, size))
     total = np.add.reduceat(share, first)
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        p_any = total / (total + 10.0**-top)
+        p_any = np.where(np.isfinite(best), total / (total + 10.0**-top), np.nan)
         p_i = share / np.repeat(total, size)
     return np.repeat(p_any, size), np.where(np.isnan(log10_bf), np.nan, p_i)

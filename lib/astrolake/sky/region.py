@@ -23,6 +23,8 @@ _LONG_DEG = 30.0
 _COARSE_ORDER = 8
 #: cdshealpix misses cells of wider cones.
 _HALF_SKY_DEG = 90.0
+#: cdshealpix misses cells of polygons that reach farther than some 50 deg from their centre.
+_LARGE_POLYGON_DEG = 30.0
 FORMS = (
     "cone:RA,DEC,RADIUS, box:RA_MIN,RA_MAX,DEC_MIN,DEC_MAX, polygon:RA1,DEC1,RA2,DEC2,RA3,DEC3,... "
     "(degrees), or moc:FILE"
@@ -36,7 +38,7 @@ class Region(Protocol):
         """Return (M, 2) half-open ranges of order-29 indices that hold the region, and little more."""
 
     def contains(self, ra_deg: Float64, dec_deg: Float64) -> Bool:
-        """Tell which positions (N,) lie in the region, borders included."""
+        """Tell which positions (N,) lie in the region; cones and boxes include their borders."""
 
 
 @dataclass(frozen=True)
@@ -146,19 +148,18 @@ class Polygon:
         return np.asarray(center / max(np.linalg.norm(center), 1e-300))
 
     def ranges(self) -> Int64:
-        """Return the ranges of the cells that the polygon touches."""
-        corners = self._corners
+        """Return the ranges of the cells that the polygon touches; of a large one, of the cone around it."""
+        corners, center = self._corners, self._center
+        cone = float(np.degrees(np.arccos(np.clip((corners @ center).min(), -1, 1)))) + 1e-6
         order = _order(float(np.degrees(np.linalg.norm(corners - np.roll(corners, 1, axis=0), axis=1).sum())))
-        cells, _, _ = nested.polygon_search(
-            Longitude(np.array(self.ra), u.deg), Latitude(np.array(self.dec), u.deg), order, flat=True
-        )
-        # A concave polygon comes as its complement when its corners run the other way.
-        area = len(cells) / (12 << (2 * order))
-        if area > 0.5:
-            cone = float(np.degrees(np.arccos(np.clip((corners @ self._center).min(), -1, 1))))
-            ra = np.degrees(np.arctan2(self._center[1], self._center[0])) % 360.0
-            return Cone(float(ra), float(np.degrees(np.arcsin(self._center[2]))), cone).ranges()
-        return cell_ranges(order, np.asarray(cells, dtype=np.int64))
+        lon, lat = Longitude(np.array(self.ra), u.deg), Latitude(np.array(self.dec), u.deg)
+        if cone <= _LARGE_POLYGON_DEG:
+            cells, _, _ = nested.polygon_search(lon, lat, order, flat=True)
+            # Corners in the other direction may mean the complement.
+            if len(cells) < 6 << (2 * order):
+                return cell_ranges(order, np.asarray(cells, dtype=np.int64))
+        ra = np.degrees(np.arctan2(center[1], center[0])) % 360.0
+        return Cone(float(ra), float(np.degrees(np.arcsin(np.clip(center[2], -1, 1)))), cone).ranges()
 
     def contains(self, ra_deg: Float64, dec_deg: Float64) -> Bool:
         """Tell which positions lie inside, by the even-odd rule in the gnomonic projection about the centre.

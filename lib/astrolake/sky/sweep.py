@@ -93,7 +93,8 @@ class Sweep:
 
     def _zone_height(self, along: Float64, across: Float64) -> float:
         """Return the height that gives a row some `_CANDIDATES`, taking the sides as evenly filled."""
-        lowest = max(2 * self._margin, _LOWEST_ZONE)
+        # A little more than twice the margin: rounding must not put two zones between its ends.
+        lowest = max(2.001 * self._margin, _LOWEST_ZONE)
         if not along.size:
             return lowest
         area = np.ptp(along) * np.ptp(across)

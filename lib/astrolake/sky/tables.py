@@ -111,19 +111,31 @@ def _in_degrees(values: Any) -> Float64:
     return degrees
 
 
+def nullable_rows(frame: pd.DataFrame, rows: Int64) -> pd.DataFrame:
+    """Return rows by number, missing where the number is -1; integers stay integers, as nullable ones."""
+    import pandas as pd
+
+    frame = frame.reset_index(drop=True)
+    if (rows >= 0).all():
+        return frame.iloc[rows].reset_index(drop=True)
+    # Floats would not hold identifiers of 64 bits.
+    kinds = {name: kind.kind for name, kind in frame.dtypes.items() if isinstance(kind, np.dtype)}
+    types = {
+        name: str(frame[name].dtype).title() if kind != "u" else "UInt64"
+        for name, kind in kinds.items()
+        if kind in "iu"
+    }
+    types |= {name: "boolean" for name, kind in kinds.items() if kind == "b"}
+    # An index of -1 is no row of the frame.
+    return pd.DataFrame(frame.astype(types)).reindex(rows).reset_index(drop=True)
+
+
 def _join_frames(left: Any, right: Any, found: Matches, suffixes: tuple[str, str]) -> Any:
     import pandas as pd
 
-    one = left.iloc[found.left_index].reset_index(drop=True)
-    other = right.reset_index(drop=True)
-    # Rows without partner have the index -1, which no row of a fresh index has.
-    other = (
-        other.iloc[found.right_index] if (found.right_index >= 0).all() else other.reindex(found.right_index)
-    )
-    other = other.reset_index(drop=True)
-    shared = [name for name in one.columns if name in other.columns]
-    one = one.rename(columns={name: f"{name}{suffixes[0]}" for name in shared})
-    other = other.rename(columns={name: f"{name}{suffixes[1]}" for name in shared})
+    one, other = nullable_rows(left, found.left_index), nullable_rows(right, found.right_index)
+    names = _names(list(one.columns), list(other.columns), suffixes)
+    one.columns, other.columns = (pd.Index(side) for side in names)
     return pd.concat([one, other], axis=1).assign(sep_arcsec=found.sep_arcsec, rank=found.rank)
 
 
@@ -138,10 +150,29 @@ def _join_tables(left: Any, right: Any, found: Matches, suffixes: tuple[str, str
         other = Table({name: np.zeros(len(one), right[name].dtype) for name in right.columns}, masked=True)
     for name in other.columns if alone.size else ():
         other[name].mask[alone] = True
-    names = [suffix.lstrip("_") for suffix in suffixes]
-    joined = hstack(
-        [one, other], table_names=names, uniq_col_name="{col_name}_{table_name}", metadata_conflicts="silent"
-    )
+    names = _names(one.colnames, other.colnames, suffixes)
+    for side, renamed in zip((one, other), names, strict=True):
+        side.rename_columns(side.colnames, renamed)
+    joined = hstack([one, other], metadata_conflicts="silent")
     joined["sep_arcsec"], joined["rank"] = found.sep_arcsec, found.rank
     joined["sep_arcsec"].unit = "arcsec"
     return joined
+
+
+def _names(left: list[str], right: list[str], suffixes: tuple[str, str]) -> tuple[list[str], list[str]]:
+    """Return the column names of both sides in the joined table.
+
+    Raises
+    ------
+    BadArguments
+        When two would be the same.
+    """
+    shared = set(left) & set(right)
+    sides = tuple(
+        [f"{name}{suffix}" if name in shared else name for name in names]
+        for names, suffix in zip((left, right), suffixes, strict=True)
+    )
+    every = [*sides[0], *sides[1], "sep_arcsec", "rank"]
+    if repeated := sorted({name for name in every if every.count(name) > 1}):
+        raise BadArguments(f"both tables would give a column {repeated}; rename it or give other suffixes")
+    return sides[0], sides[1]
