@@ -64,8 +64,8 @@ def run(args: IngestCatalogArgs, context: JobContext) -> Outcome:
         )
     stages = (
         writer.stage_spec(plan.table),
-        writer.stage_as("_catalog_rejects", REJECT_SCHEMA),
-        writer.stage_as("_catalog_keys", pa.schema([])),
+        writer.stage_as("catalog-rejects", REJECT_SCHEMA),
+        writer.stage_as("catalog-keys", pa.schema([])),
     )
     reports = catalog_reports(spark, plan, readable, *stages)
     staged, counts = collect_reports(reports, scattered=len(readable) > FEW_FILES)

@@ -174,6 +174,11 @@ def _commit(outcome: Outcome, context: JobContext, record: RunRecord) -> None:
             f"'{context.job}' as job", "source", "error_type", "message", "payload"
         )
         recorded = context.writer.append_rows(rejects, REJECTS)
+        if recorded.rows_new < outcome.rows_rejected:
+            raise RowsDoNotReconcile(
+                f"{outcome.rows_rejected} rejected, but only {recorded.rows_new} reasons to record; "
+                "nothing was committed; please report this"
+            )
         pending.extend([recorded] if recorded.rows_new else [])
     for written in pending:
         record.outputs[written.table] = apply_commit(written.commit)
