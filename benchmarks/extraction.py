@@ -30,6 +30,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from astrolake.jobs import extract_sources, ingest_images
 from astropy.io import fits
+from memory import descendants
 
 from astrolake.demo.files import image_header
 from astrolake.demo.layout import Layout, plan_exposures
@@ -114,23 +115,6 @@ class WorkerMemory:
                 peak = re.search(r"VmHWM:\s+(\d+)", status)
                 if b"-m\0astrolake.lake.worker_daemon" in command and peak is not None:
                     self.peak_mb[int(process.name)] = int(peak.group(1)) / 1024
-
-
-def descendants(pid: int) -> list[Path]:
-    """Return the /proc directories of all processes below one."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        children.setdefault(int(fields[1]), []).append(int(entry.name))
-    found, waiting = [], [pid]
-    while waiting:
-        below = children.get(waiting.pop(), [])
-        waiting += below
-        found += [Path("/proc") / str(child) for child in below]
-    return found
 
 
 def main() -> None:

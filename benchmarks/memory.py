@@ -29,7 +29,7 @@ class PeakOfWorkers:
 
     def _watch(self) -> None:
         while not self._done.wait(0.1):
-            held = [_pss_mb(path) for path in _descendants(os.getpid()) if _is_worker(path)]
+            held = [_pss_mb(path) for path in descendants(os.getpid()) if _is_worker(path)]
             self.mb = max(self.mb, sum(held))
 
 
@@ -48,7 +48,7 @@ def _pss_mb(path: Path) -> float:
     return int(found.group(1)) / 1024 if found else 0.0
 
 
-def _descendants(pid: int) -> list[Path]:
+def descendants(pid: int) -> list[Path]:
     """Return the /proc directories of all processes below one."""
     parents: dict[int, list[int]] = {}
     for path in Path("/proc").glob("[0-9]*"):

@@ -9,13 +9,14 @@ import pyarrow as pa
 
 from astrolake.data_access.catalog_files import FORMATS, ReadOptions, list_inputs
 from astrolake.data_access.spark import (
-    FEW_FILES,
+    FEW_SLICES,
     REJECT_SCHEMA,
     REJECTED,
     SEEN,
     catalog_reports,
     plan_catalog,
     rejects_table,
+    slices_of,
     split_duplicates,
 )
 from astrolake.errors import BadArguments, BadInput
@@ -68,7 +69,7 @@ def run(args: IngestCatalogArgs, context: JobContext) -> Outcome:
         writer.stage_as("catalog-keys", pa.schema([])),
     )
     reports = catalog_reports(spark, plan, readable, *stages)
-    staged, counts = collect_reports(reports, scattered=len(readable) > FEW_FILES)
+    staged, counts = collect_reports(reports, scattered=len(slices_of(readable)) > FEW_SLICES)
     rows, bad, keys = (staged.get(stage.table, Staged()) for stage in stages)
     rejects = writer.staged_frame(bad, spark_fields(REJECT_SCHEMA))
     if lost:

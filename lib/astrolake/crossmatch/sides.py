@@ -65,8 +65,6 @@ class Side:
         Columns of proper motion that are used; none when rows stay where they are.
     epoch : float, optional
         Julian year of the match.
-    columns : tuple of str
-        Columns carried along.
     sigma : Sigma, optional
     reach_deg : float
         The farthest that a row moves.
@@ -76,7 +74,6 @@ class Side:
     table: Table
     motion: tuple[str, ...] = ()
     epoch: float | None = None
-    columns: tuple[str, ...] = ()
     sigma: Sigma | None = None
     reach_deg: float = 0.0
 
@@ -138,7 +135,7 @@ def side_of(
             )
     read = tuple(dict.fromkeys((table.key[0], "ra", "dec", *motion, *needed)))
     reader = RegionReader(snapshot.storage, snapshot.files, read)
-    return Side(reader, table, motion, epoch, columns, sigma)
+    return Side(reader, table, motion, epoch, sigma)
 
 
 def _floats(rows: pa.Table, name: str) -> Float64:

@@ -40,7 +40,7 @@ _BAD_ARGUMENTS = "BadArguments"
 #: Rows of a slice: larger files are read by several workers.
 _SLICE_ROWS = 1_000_000
 #: With more, their rows may lie anywhere on the sky and their cells are added up by workers.
-FEW_FILES = 16
+FEW_SLICES = 16
 _COMPRESSED = (".gz", ".bz2", ".xz")
 
 
@@ -157,7 +157,7 @@ def catalog_reports(
     keys: StageSpec,
 ) -> DataFrame:
     """Stage all rows of the files, their identifiers and the rejects; tallies: `SEEN` and `REJECTED`."""
-    slices = _slices(readable)
+    slices = slices_of(readable)
     shared = spark.sparkContext.broadcast((plan, [file for file, _ in readable], slices))
 
     def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -184,7 +184,7 @@ def rejects_table(rejects: Sequence[Reject]) -> pa.Table:
     return pa.Table.from_pylist([asdict(reject) for reject in rejects], schema=REJECT_SCHEMA)
 
 
-def _slices(readable: Sequence[tuple[InputFile, int]]) -> list[tuple[int, int, int]]:
+def slices_of(readable: Sequence[tuple[InputFile, int]]) -> list[tuple[int, int, int]]:
     """Cut the files: (number, first row, row after the last), -1 for a file without a row count."""
     slices = []
     for i, (file, rows) in enumerate(readable):
