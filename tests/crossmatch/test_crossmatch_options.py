@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from test_crossmatch_spark import RADIUS, N, _expected, _matches, _plan, _positions, lake, skies
 
-from astrolake.crossmatch.options import MatchOptions, Sigma, by_side, sigma_of
+from astrolake.crossmatch.options import MatchOptions, Sigma, by_side, priors_of, sigma_of
 from astrolake.crossmatch.spark import match_reports, measured_density_deg2
-from astrolake.errors import BadArguments, MissingColumns
+from astrolake.errors import BadArguments, BadInput, MissingColumns
 from astrolake.lake.lake import Lake
 from astrolake.lake.reader import table_snapshot
 from astrolake.lake.staging import StageSpec
@@ -187,3 +187,34 @@ def test_a_flag_that_names_no_side_is_refused(value):
 def test_an_error_that_is_none_is_refused(value):
     with pytest.raises(BadArguments):
         sigma_of("--sigma-column", value)
+
+
+def test_priors_name_a_column_of_the_right_side():
+    values = ("right:mag", "right:colour=a=b.txt")
+    assert priors_of("--magnitude-prior", values) == (("mag", ""), ("colour", "a=b.txt"))
+
+
+@pytest.mark.parametrize(
+    "values", [("left:mag",), ("mag",), ("right:",), ("right:=x",), ("right:mag", "right:mag=x")]
+)
+def test_priors_that_are_none_are_refused(values):
+    with pytest.raises(BadArguments, match="--magnitude-prior"):
+        priors_of("--magnitude-prior", values)
+
+
+def test_priors_need_errors_and_numbers(spark, measured, put_catalog):
+    with pytest.raises(BadArguments, match="--sigma-column"):
+        MatchOptions(1.0, priors=(("mag", ""),))
+    with pytest.raises(MissingColumns, match="colour"):
+        _plan(spark, measured, "left", "right", radius_arcsec=1.0, priors=(("colour", ""),), **SIGMA)
+    words = pd.DataFrame({"source_id": [1], "ra": [1.0], "dec": [1.0], "pos_err": [0.1], "kind": ["star"]})
+    put_catalog(measured, "words", words)
+    with pytest.raises(BadArguments, match="right:kind"):
+        _plan(spark, measured, "left", "words", radius_arcsec=1.0, priors=(("kind", ""),), **SIGMA)
+
+
+def test_too_few_sure_matches_name_the_column(spark, measured, put_catalog):
+    few = pd.DataFrame({"source_id": [1], "ra": [1.0], "dec": [1.0], "pos_err": [0.1], "few_mag": [20.0]})
+    put_catalog(measured, "few", few)
+    with pytest.raises(BadInput, match="right:few_mag"):
+        _plan(spark, measured, "left", "few", radius_arcsec=1.0, priors=(("few_mag", ""),), **SIGMA)
