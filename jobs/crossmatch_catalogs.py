@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from functools import cached_property
 from typing import cast
 
 from astrolake.crossmatch.columns import crossmatch_table
@@ -43,7 +44,7 @@ class CrossmatchCatalogsArgs(JobArgs):
         """Refuse what no match could use, before Spark starts."""
         _ = self.options
 
-    @property
+    @cached_property
     def options(self) -> MatchOptions:
         """The flags as options of a match."""
         columns, sigma = by_side("--select", self.select), by_side("--sigma-column", self.sigma_column)

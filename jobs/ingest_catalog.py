@@ -9,6 +9,7 @@ from astrolake.data_access.catalog_files import FORMATS, ReadOptions, list_input
 from astrolake.data_access.spark import plan_catalog, stage_catalog
 from astrolake.errors import BadArguments
 from astrolake.job import Job, JobArgs, JobContext, Outcome, flag, main
+from astrolake.lake.declared import declared
 from astrolake.lake.writer import Replace
 from astrolake.schema.spark import spark_schema
 
@@ -43,7 +44,10 @@ def run(args: IngestCatalogArgs, context: JobContext) -> Outcome:
     """Read every file on the executors and write the table; units are rows and unreadable files."""
     spark, writer = context.spark, context.writer
     files = list_inputs(args.input, args.format, args.storage_options)
-    plan, readable, lost = plan_catalog(spark, files, args.reading, args.table, args.id_column or None)
+    old = writer.base(args.table, positional=True) if args.append else None
+    stored = None if old is None else declared(args.table, old)
+    wanted = (args.reading, args.table, args.id_column or None, stored)
+    plan, readable, lost = plan_catalog(spark, files, *wanted)
     if args.append and plan.columns.id is None:
         raise BadArguments(
             "--append needs an identifier of the rows, to tell new ones from old: name one by --id-column"

@@ -13,6 +13,7 @@ from astrolake.lake.beside import Beside
 from astrolake.lake.margin import WIDEST_ARCSEC
 from astrolake.lake.partitioning import COUNT_ORDER
 from astrolake.lake.publish import publish_tables
+from astrolake.lake.vacuum import MOST_HOURS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +34,10 @@ class PublishTablesArgs(JobArgs):
         """Refuse registration without a database."""
         if self.glue and not self.database:
             raise BadArguments("--glue needs --database")
-        if self.retain_hours < 0:
-            raise BadArguments(f"--retain-hours {self.retain_hours}: must not be negative")
+        if not 0 <= self.retain_hours <= MOST_HOURS:
+            raise BadArguments(f"--retain-hours {self.retain_hours}: give 0 to {MOST_HOURS:g}")
+        if not self.hats and (self.skymap_order >= 0 or self.margin_arcsec > 0):
+            raise BadArguments("--skymap-order and --margin-arcsec are part of HATS: leave out --hats false")
         if not -1 <= self.skymap_order <= COUNT_ORDER:
             raise BadArguments(
                 f"--skymap-order {self.skymap_order}: give an order up to {COUNT_ORDER}, or -1"

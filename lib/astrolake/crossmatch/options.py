@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from astrolake.errors import BadArguments
 from astrolake.lake.cells import CELL_ROWS
-from astrolake.sky.matching import EXCLUSIVE, Mode, check_radius
+from astrolake.sky.matching import EXCLUSIVE, Mode, check_n, check_radius
 from astrolake.sky.probability import SKY_DEG2
 from astrolake.sky.region import Region
 
@@ -66,8 +66,7 @@ class MatchOptions:
 
     def __post_init__(self) -> None:
         check_radius(self.radius_arcsec)
-        if self.n < 1:
-            raise BadArguments(f"n={self.n}: must be at least 1")
+        check_n(self.n)
         if not 0 < self.completeness <= 1:
             raise BadArguments(f"completeness={self.completeness}: give a share in (0, 1]")
         if self.density_deg2 is not None and not self.density_deg2 * SKY_DEG2 >= 1:

@@ -75,13 +75,12 @@ def plan_match(
     same = left[0] == right[0]
     if same and options.mode == "one-to-one":
         raise BadArguments("mode one-to-one of a table with itself is not defined; use best-symmetric")
-    for name, _ in options.priors:
-        require_columns(theirs.name, right[1].stored_names, [name])
-        if not pa.types.is_floating(kind := right[1].schema.field(name).type) and not pa.types.is_integer(
-            kind
-        ):
-            raise BadArguments(f"--magnitude-prior right:{name}: the column is {kind}, not a number")
-    asked = (*options.right_columns, *(name for name, _ in options.priors))
+    priors = tuple(name for name, _ in options.priors)
+    require_columns(theirs.name, right[1].stored_names, priors)
+    for column in (theirs.column(name) for name in priors):
+        if not column.is_number:
+            raise BadArguments(f"--magnitude-prior right:{column.name}: it is {column.type}, not a number")
+    asked = (*options.right_columns, *priors)
     sides = (
         side_of(ours, left[1], options.epoch, options.left_columns, options.left_sigma),
         side_of(theirs, right[1], options.epoch, asked, options.right_sigma),
@@ -187,13 +186,14 @@ def _moving(spark: SparkSession, snapshot: Snapshot, side: Side) -> Side:
     """Return the side with the farthest motion of its rows."""
     if not side.motion or side.epoch is None:
         return side
-    epoch, names = side.epoch, side.motion
+    epoch, names, factors = side.epoch, side.motion, side.factors
 
     def farthest(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         reach = 0.0
         for batch in batches:
             pmra, pmdec, since, *distance = (
-                batch.column(name).cast(pa.float64()).to_numpy(zero_copy_only=False) for name in names
+                batch.column(name).cast(pa.float64()).to_numpy(zero_copy_only=False) * factors[name]
+                for name in names
             )
             zeta = perspective(*distance) if len(distance) == len(PERSPECTIVE) else 0.0
             reach = max(reach, farthest_motion_deg(pmra, pmdec, epoch - since, zeta))

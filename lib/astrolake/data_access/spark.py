@@ -25,6 +25,7 @@ from astrolake.data_access.normalise import (
     normalise_batch,
     resolve_columns,
 )
+from astrolake.data_access.schemas import empty_columns, fit_schema
 from astrolake.errors import BadArguments, BadInput
 from astrolake.lake.keys import KeyStager, may_repeat
 from astrolake.lake.reader import spark_fields
@@ -86,9 +87,19 @@ def _indexed(rows: pa.RecordBatch) -> pa.Table:
 
 
 def plan_catalog(
-    spark: SparkSession, files: Sequence[InputFile], options: ReadOptions, name: str, id_column: str | None
+    spark: SparkSession,
+    files: Sequence[InputFile],
+    options: ReadOptions,
+    name: str,
+    id_column: str | None,
+    stored: Table | None = None,
 ) -> tuple[CatalogPlan, list[tuple[InputFile, int]], list[Reject]]:
     """Read the schemas of all files on the executors and settle on one table.
+
+    Parameters
+    ----------
+    stored : Table, optional
+        What the rows will be added to: columns are read in its types where these can hold them.
 
     Returns
     -------
@@ -125,6 +136,8 @@ def plan_catalog(
     schemas = [(files[r.i].uri, pa.ipc.read_schema(pa.py_buffer(bytes(r.schema)))) for r in good]
     schema = merge_schemas(schemas)
     columns = resolve_columns(schema, options.ra, options.dec, id_column)
+    if stored is not None:
+        schema = fit_schema(schema, empty_columns([s for _, s in schemas]), dict(columns.extra), stored)
     plan = CatalogPlan(lake_table(name, schema, columns), schema, columns, options)
     return plan, [(files[r.i], int(r.rows)) for r in good], rejects
 
@@ -257,7 +270,9 @@ def _slices_of(readable: Sequence[tuple[InputFile, int]]) -> list[tuple[int, int
 
 def _split_duplicates(rows: DataFrame) -> tuple[DataFrame, DataFrame]:
     """Return rows with each identifier once, and rejects: of several the first on the sky stays."""
-    order = Window.partitionBy("source_id").orderBy(HEALPIX_COLUMN, "ra", "dec", F.xxhash64(*rows.columns))
+    # The run differs from run to run: it must not choose among rows of one place.
+    content = F.xxhash64(*(name for name in rows.columns if name != "run_id"))
+    order = Window.partitionBy("source_id").orderBy(HEALPIX_COLUMN, "ra", "dec", content)
     repeated = rows.groupBy("source_id").count().where("count > 1").select("source_id")
     shared = rows.join(repeated, "source_id", how="left_semi")
     ranked = shared.withColumn("_rank", F.row_number().over(order))

@@ -93,14 +93,16 @@ def release_claim(table_root: Storage, run_id: str) -> None:
 
 def retract_hats_metadata(table_root: Storage) -> None:
     """Withdraw the catalog from HATS readers before new files come: an error is better than doubled rows."""
-    for name in (*PROPERTIES, SKYMAP):
+    for name in PROPERTIES:
         if table_root.fs.exists(table_root.path(name)):
             table_root.fs.rm_file(table_root.path(name))
-    drop_margins(table_root)
+    drop_beside(table_root)
 
 
-def drop_margins(table_root: Storage) -> None:
-    """Delete the margins of a table, their properties first."""
+def drop_beside(table_root: Storage) -> None:
+    """Delete the skymap and the margins of a table, of these the properties first."""
+    if table_root.fs.exists(table_root.path(SKYMAP)):
+        table_root.fs.rm_file(table_root.path(SKYMAP))
     fs, (parent, _, name) = table_root.fs, table_root.path().rpartition("/")
     margins = [
         path for path in _listed(table_root, parent) if path.rpartition("/")[2].startswith(name + MARGIN)

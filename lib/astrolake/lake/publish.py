@@ -10,7 +10,7 @@ from astrolake.lake.delta import Snapshot
 from astrolake.lake.glue import register_table
 from astrolake.lake.hats import (
     claims_of,
-    drop_margins,
+    drop_beside,
     release_claim,
     retract_hats_metadata,
     write_hats_metadata,
@@ -60,7 +60,7 @@ def publish_hats(
     prune_empty(storage)
     snapshot = table_snapshot(lake, table)
     root = lake.table_storage(table)
-    drop_margins(root)
+    drop_beside(root)
     entries = beside(table, root, snapshot, now) if beside else {}
     write_hats_metadata(root, table, snapshot, now, entries)
     try:

@@ -221,6 +221,8 @@ class TableWriter:
         self, old: Snapshot, table: Table, what: Replace, staged: Staged
     ) -> tuple[list[DataFile], list[DataFile], Staged]:
         """Return the old files that stay, those to remove, and the rows of the latter that stay."""
+        if old.schema.field(what.key).type != delta_schema(table).field(what.key).type:
+            _require_columns(old, table)
         stays = what.kept(frame_of(self.spark, old)).groupBy("Norder", "Npix").count().collect()
         left = {(row.Norder, row.Npix): row["count"] for row in stays}
         whole = [file for file in old.files if left.get((file.order, file.npix)) == file.rows]
