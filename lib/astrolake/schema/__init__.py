@@ -5,6 +5,7 @@ from astrolake.schema.tables import (
     CATALOG,
     CROSSMATCH,
     DETECTIONS,
+    EBV,
     IMAGES,
     OBJECTS,
     PIXEL_DETECTIONS,
@@ -14,12 +15,14 @@ from astrolake.schema.tables import (
     band_columns,
     band_suffix,
     colour_column,
+    dereddened_columns,
 )
 
 __all__ = [
     "CATALOG",
     "CROSSMATCH",
     "DETECTIONS",
+    "EBV",
     "HEALPIX_COLUMN",
     "IMAGES",
     "OBJECTS",
@@ -33,4 +36,5 @@ __all__ = [
     "band_columns",
     "band_suffix",
     "colour_column",
+    "dereddened_columns",
 ]

@@ -223,6 +223,20 @@ def band_columns(band: str) -> tuple[Column, ...]:
     )
 
 
+#: Column of `objects` when they are dereddened.
+EBV = Column("ebv", "float64", "Reddening E(B-V) on the scale of Schlegel, Finkbeiner & Davis (1998)", "mag")
+
+
+def dereddened_columns(band: str) -> tuple[Column, ...]:
+    """Return the columns that `objects` has for one band when E(B-V) is known."""
+    b = band_suffix(band)
+    what = "without Galactic extinction"
+    return (
+        Column(f"mag_auto_dered_{b}", "float64", f"mag_auto_{b} {what}", "mag", "phot.mag"),
+        Column(f"mag_aper_dered_{b}", "float64", f"mag_aper_{b} {what}", "mag", "phot.mag"),
+    )
+
+
 def colour_column(blue: str, red: str) -> Column:
     """Return the colour column of two bands, from the aperture magnitudes."""
     b, r = band_suffix(blue), band_suffix(red)
