@@ -12,17 +12,13 @@ import pyarrow as pa
 from astrolake.lake.reader import RegionReader
 from astrolake.schema.tables import band_columns, dereddened_columns
 from astrolake.sky.extinction import dereddened, extinction_coefficient
-from astrolake.sky.healpix import cone_cells
 from astrolake.sky.matching import match
 from astrolake.sky.positions import Positions
-from astrolake.sky.ranges import cell_ranges
+from astrolake.sky.region import Cone
 from astrolake.sky.separation import Float64, Int64, lonlat, separation_arcsec, unit_vectors
 
 #: Dust maps are smooth over some 6 arcmin (SFD): a row farther off says nothing.
 EBV_REACH_ARCSEC = 600.0
-#: Degrees times 2**order of the cells that cover a circle: a few hundred cells.
-_CELLS_REACH = 500.0
-_FINEST_ORDER = 12
 
 
 class EbvSource(Protocol):
@@ -64,10 +60,9 @@ class EbvTable:
 
 def _around(ra_deg: Float64, dec_deg: Float64) -> np.ndarray:
     """Return index ranges that hold everything within `EBV_REACH_ARCSEC` of the positions."""
-    ra, dec = lonlat(unit_vectors(ra_deg, dec_deg).sum(axis=0)[np.newaxis])
+    ra, dec = lonlat(unit_vectors(ra_deg, dec_deg).sum(axis=0))
     radius = separation_arcsec(ra, dec, ra_deg, dec_deg).max() + EBV_REACH_ARCSEC
-    order = int(np.clip(np.log2(_CELLS_REACH / (radius / 3600.0)), 0, _FINEST_ORDER))
-    return cell_ranges(order, cone_cells(float(ra[0]), float(dec[0]), radius / 3600.0, order))
+    return Cone(float(ra), float(dec), float(radius) / 3600.0).ranges()
 
 
 def detection_coefficients(survey: Sequence[str | None], band: Sequence[str]) -> Float64:
