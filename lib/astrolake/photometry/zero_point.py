@@ -159,7 +159,7 @@ def _solve(design: Float64, y: Float64, error: Float64) -> tuple[Float64, Float6
     """Return the weighted least-squares parameters and their covariance."""
     weighted = design / error[:, np.newaxis]
     covariance = np.linalg.pinv(weighted.T @ weighted)
-    return covariance @ (weighted.T @ (y / error)), covariance
+    return covariance @ (weighted.T @ (y / error)), np.asarray(covariance, dtype=np.float64)
 
 
 def robust_sigma(values: Float64) -> float:
@@ -170,7 +170,7 @@ def robust_sigma(values: Float64) -> float:
 
 
 def extra_scatter(residual: Float64, error: Float64) -> float:
-    """Return s for which residual / hypot(error, s) has a robust standard deviation of one; 0 when it is less.
+    """Return s for which residual / hypot(error, s) has a robust standard deviation of one, 0 for less.
 
     The median of |residual| / hypot(error, s) falls with s, so that bisection finds it.
     """

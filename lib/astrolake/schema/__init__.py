@@ -1,6 +1,7 @@
 """Every table's columns, declared once; all other schemas are derived from here."""
 
 from astrolake.schema.model import HEALPIX_COLUMN, PARTITION_COLUMNS, Column, Table
+from astrolake.schema.quality import IMAGE_QUALITY
 from astrolake.schema.tables import (
     CATALOG,
     CROSSMATCH,
@@ -25,6 +26,7 @@ __all__ = [
     "EBV",
     "HEALPIX_COLUMN",
     "IMAGES",
+    "IMAGE_QUALITY",
     "OBJECTS",
     "PARTITION_COLUMNS",
     "PIXEL_DETECTIONS",
