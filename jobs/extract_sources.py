@@ -11,10 +11,11 @@ from astrolake.lake.reader import spark_fields
 from astrolake.lake.staging import Staged
 from astrolake.lake.writer import Replace
 from astrolake.photometry import spark as stage
+from astrolake.photometry.calibration_plan import HEADER_ONLY, CalibrationPlan
 from astrolake.photometry.options import ExtractionOptions
-from astrolake.schema import DETECTIONS, PIXEL_DETECTIONS
+from astrolake.schema import DETECTIONS, IMAGE_QUALITY, PIXEL_DETECTIONS
 
-_TABLES = (DETECTIONS, PIXEL_DETECTIONS)
+_TABLES = (DETECTIONS, PIXEL_DETECTIONS, IMAGE_QUALITY)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +28,22 @@ class ExtractSourcesArgs(JobArgs):
     detect_sigma: float = flag(1.5, help="threshold in units of the noise of a pixel")
     min_pixels: int = flag(5, help="connected pixels above the threshold that make a source")
     aperture_radii_arcsec: tuple[float, ...] = flag((1.5, 3.0, 5.0), help="radii of the circular apertures")
+    calibrate_against: str = flag("", help="fit zero points to this table of the lake")
+    reference_mag: str = flag("", help="its column of magnitudes in the band of the images")
+    reference_mag_err: str = flag("", help="its column of their errors (none)")
+    reference_colour: str = flag("", help="two of its columns, A-B, for a colour term (none)")
+    reference_ab_offset: float = flag(0.0, help="added to its magnitudes, AB - Vega where they are Vega")
+    correct_astrometry: bool = flag(False, help="shift positions by their median offset from that table")
 
     def check(self) -> None:
         """Refuse options that the kernel refuses, before Spark starts."""
         ExtractionOptions(self.detect_sigma, self.min_pixels, aperture_radii_px=self.aperture_radii_arcsec)
         if len(self.aperture_radii_arcsec) < 2:
             raise BadArguments("--aperture-radii-arcsec: give two radii or more, objects use the second")
+        if bool(self.calibrate_against) != bool(self.reference_mag):
+            raise BadArguments("--calibrate-against TABLE and --reference-mag COLUMN go together")
+        if self.correct_astrometry and not self.calibrate_against:
+            raise BadArguments("--correct-astrometry needs --calibrate-against TABLE")
 
 
 def run(args: ExtractSourcesArgs, context: JobContext) -> Outcome:
@@ -43,13 +54,20 @@ def run(args: ExtractSourcesArgs, context: JobContext) -> Outcome:
     images = context.read("images")
     chosen, count = stage.select_images(images, args.band, args.survey, args.where)
     extraction = ExtractionOptions(args.detect_sigma, args.min_pixels)
-    options = stage.SourceOptions(extraction, args.aperture_radii_arcsec, args.storage_options, stages)
+    plan = HEADER_ONLY
+    if name := args.calibrate_against:
+        columns = (args.reference_mag, args.reference_mag_err, args.reference_colour)
+        reference = stage.reference_of(name, context.snapshot(name), *columns, args.reference_ab_offset)
+        plan = CalibrationPlan(reference, args.correct_astrometry)
+    options = stage.SourceOptions(extraction, args.aperture_radii_arcsec, args.storage_options, stages, plan)
     found = stage.source_reports(stage.with_overlaps(images, chosen), count, options)
     staged, counts = stage.collect_sources(found)
     statuses = writer.staged_frame(staged[stage.STATUSES], spark_fields(stage.STATUS_SCHEMA))
     what = Replace("image_id", stage.kept_images(images, statuses), others=True)
     # A table of pixel positions only comes to be with the first image that needs it.
-    tables = [t for t in _TABLES if t == DETECTIONS or t.name in staged or context.lake.has_table(t.name)]
+    tables = [
+        t for t in _TABLES if t != PIXEL_DETECTIONS or t.name in staged or context.lake.has_table(t.name)
+    ]
     written = [writer.replace_staged(staged.get(t.name, Staged()), t, what) for t in tables]
     rejects = stage.rejects_of(statuses) if {stage.REJECT, stage.NOTE} & set(counts) else None
     return Outcome(count, counts.get(stage.IMAGE, 0), counts.get(stage.REJECT, 0), written, rejects)

@@ -14,9 +14,17 @@ from numpy.typing import NDArray
 from astrolake.errors import BadArguments, BadInput, MissingColumns
 from astrolake.objects.clumps import first_of_runs
 from astrolake.objects.means import mean_magnitudes, order_bands, weighted_means
+from astrolake.objects.reddening import EbvSource, band_dereddened, detection_coefficients, mean_coefficients
 from astrolake.schema.arrow import arrow_schema
 from astrolake.schema.model import HEALPIX_COLUMN, Table
-from astrolake.schema.tables import OBJECTS, band_columns, band_suffix, colour_column
+from astrolake.schema.tables import (
+    EBV,
+    OBJECTS,
+    band_columns,
+    band_suffix,
+    colour_column,
+    dereddened_columns,
+)
 from astrolake.sky.healpix import healpix29
 from astrolake.sky.separation import (
     ARCSEC_PER_RAD,
@@ -37,11 +45,16 @@ INPUT_COLUMNS = (
 )
 
 
-def objects_table(bands: Sequence[str]) -> Table:
-    """Return the declaration of `objects` for the given bands: OBJECTS, band columns, colours, run_id."""
+def objects_table(bands: Sequence[str], dereddened: bool = False) -> Table:
+    """Return the declaration of `objects` for the given bands.
+
+    OBJECTS, band columns, colours, those of dereddened objects, run_id.
+    """
     ordered = order_bands(bands)
     per_band = [column for band in ordered for column in band_columns(band)]
-    return OBJECTS.with_columns((*per_band, *(colour_column(blue, red) for blue, red in pairwise(ordered))))
+    colours = [colour_column(blue, red) for blue, red in pairwise(ordered)]
+    corrected = [EBV, *(column for band in ordered for column in dereddened_columns(band))]
+    return OBJECTS.with_columns((*per_band, *colours, *(corrected if dereddened else ())))
 
 
 def merge_objects(
@@ -50,6 +63,7 @@ def merge_objects(
     bands: Sequence[str],
     position_error_floor_arcsec: float = 0.005,
     aperture: int = 1,
+    reddening: EbvSource | None = None,
 ) -> pa.Table:
     """Return one row for each object, sorted by `_healpix_29`, without run_id.
 
@@ -73,6 +87,8 @@ def merge_objects(
         Smaller position errors count as this: formal errors know nothing of the astrometry's.
     aperture : int
         Which circular aperture gives mag_aper, counted from 0.
+    reddening : EbvSource, optional
+        Adds `ebv` and dereddened magnitudes.
 
     Raises
     ------
@@ -94,7 +110,10 @@ def merge_objects(
     columns |= _positions(taken, group[used], seed_ra, seed_dec, position_error_floor_arcsec)
     columns |= _epochs_and_flags(taken, group[used])
     columns |= _magnitudes(taken, group[used], band[used], seeds.size, order_bands(bands), aperture)
-    return _table(columns, objects_table(bands))
+    if reddening is not None:
+        columns[EBV.name] = reddening.ebv(columns["ra"], columns["dec"])
+        columns |= _dereddened(taken, group[used], band[used], order_bands(bands), columns)
+    return _table(columns, objects_table(bands, dereddened=reddening is not None))
 
 
 def _check(detections: pa.Table, seed_index: Int64) -> None:
@@ -204,6 +223,19 @@ def _magnitudes(
         colour = columns[f"mag_aper_{band_suffix(blue)}"] - columns[f"mag_aper_{band_suffix(red)}"]
         columns[colour_column(blue, red).name] = colour
     return columns
+
+
+def _dereddened(
+    taken: pa.Table, group: Int64, band: Int64, bands: tuple[str, ...], columns: Columns
+) -> Columns:
+    """Return the dereddened magnitudes of each band."""
+    coefficient = detection_coefficients(taken["survey"].to_pylist(), taken["band"].to_pylist())
+    found: Columns = {}
+    for number, name in enumerate(bands):
+        rows = band == number
+        of_objects = mean_coefficients(group[rows], len(columns[EBV.name]), coefficient[rows])
+        found |= band_dereddened(columns, name, of_objects, columns[EBV.name])
+    return found
 
 
 def _table(columns: Columns, table: Table) -> pa.Table:

@@ -10,13 +10,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession
 
-from astrolake.errors import BadInput
+from astrolake.errors import BadArguments, BadInput
 from astrolake.lake.cells import Cell, map_cells, plan_cells
+from astrolake.lake.declared import declared
 from astrolake.lake.delta import Snapshot
 from astrolake.lake.reader import RegionReader, frame_of, require_columns
 from astrolake.lake.staging import REPORT_FIELDS, Stager, StageSpec, report
 from astrolake.objects.associate import Association, associate, incomplete_components
 from astrolake.objects.merge import INPUT_COLUMNS, merge_objects
+from astrolake.objects.reddening import EbvSource, EbvTable
 from astrolake.schema.model import HEALPIX_COLUMN
 from astrolake.sky.separation import separation_arcsec
 
@@ -34,6 +36,7 @@ class ObjectPlan:
     reader: RegionReader
     bands: tuple[str, ...]
     radius_arcsec: float
+    reddening: EbvSource | None = None
 
     def objects_of(self, cell: Cell) -> pa.Table | None:
         """Return the objects whose seed lies in the cell, None when it holds no detection.
@@ -85,7 +88,8 @@ class ObjectPlan:
         ours = np.flatnonzero(in_cell[seed_index])
         renumber = np.full(rows.num_rows, -1, dtype=np.int64)
         renumber[ours] = np.arange(len(ours))
-        return merge_objects(rows.take(pa.array(ours)), renumber[seed_index[ours]], self.bands)
+        index = renumber[seed_index[ours]]
+        return merge_objects(rows.take(pa.array(ours)), index, self.bands, reddening=self.reddening)
 
 
 def object_reports(
@@ -94,12 +98,16 @@ def object_reports(
     bands: Sequence[str],
     radius_arcsec: float,
     stage: StageSpec,
+    reddening: EbvSource | None = None,
 ) -> DataFrame:
-    """Stage the objects of a snapshot of `detections`; the tally `MERGED` counts the detections in them."""
+    """Stage the objects of a snapshot of `detections`; the tally `MERGED` counts the detections in them.
+
+    With a source of E(B-V) they are dereddened, too.
+    """
     needed = tuple(dict.fromkeys((*INPUT_COLUMNS, *_PRIORITY, "detection_id")))
     require_columns("detections", detections.stored_names, needed)
     reader = RegionReader(detections.storage, detections.files, needed)
-    plan = spark.sparkContext.broadcast(ObjectPlan(reader, tuple(bands), radius_arcsec))
+    plan = spark.sparkContext.broadcast(ObjectPlan(reader, tuple(bands), radius_arcsec, reddening))
 
     def work(cells: Iterator[Cell]) -> Iterator[pa.RecordBatch]:
         stager = Stager(stage)
@@ -111,6 +119,23 @@ def object_reports(
         yield from stager.close()
 
     return map_cells(spark, plan_cells(detections), work, REPORT_FIELDS)
+
+
+def ebv_table(name: str, snapshot: Snapshot, column: str) -> EbvTable:
+    """Return E(B-V) as a column of a positional table of the lake has it.
+
+    Raises
+    ------
+    BadArguments
+        When the table has no positions.
+    MissingColumns
+        When it has no such column.
+    """
+    if not snapshot.is_positional:
+        raise BadArguments(f"--ebv-table {name} has no positions; give an ingested catalog")
+    key = declared(name, snapshot).key[0]
+    require_columns(name, snapshot.stored_names, (key, column))
+    return EbvTable(RegionReader(snapshot.storage, snapshot.files, ("ra", "dec", key, column)), key, column)
 
 
 def bands_of(spark: SparkSession, detections: Snapshot) -> list[str]:

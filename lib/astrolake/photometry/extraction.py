@@ -24,6 +24,7 @@ from astrolake.photometry.measure import (
     surroundings,
 )
 from astrolake.photometry.options import ExtractionOptions
+from astrolake.photometry.stellar_locus import StarLocus, star_locus
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class FrameInfo:
         Detection runs: 1, and 1 more for every time SEP's limits were raised.
     deblended : bool
         False when the image was too crowded for deblending.
+    stars : StarLocus
+        How wide its stars are.
     """
 
     background: float
@@ -47,6 +50,7 @@ class FrameInfo:
     bad_fraction: float
     attempts: int
     deblended: bool
+    stars: StarLocus
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,7 @@ def extract_frame(
         raise BadArguments(f"gain={gain!r} must be positive; leave it out when it is unknown")
     sky = prepare_sky(data, bad, variance, options)
     found = detect_sources(sky, options, gain)
-    columns = _measure(sky, found, options, gain)
+    columns, stars = _measure(sky, found, options, gain)
     if saturation is not None:
         columns["flags"][reaches(sky, found.objects, saturation)] |= Flag.SATURATED
     info = FrameInfo(
@@ -125,6 +129,7 @@ def extract_frame(
         bad_fraction=0.0 if sky.bad is None else float(sky.bad.mean()),
         attempts=found.attempts,
         deblended=not found.flags & Flag.NOT_DEBLENDED,
+        stars=stars,
     )
     return Extraction(columns, options.aperture_radii_px, info)
 
@@ -140,7 +145,9 @@ def prepare_sky(
     return subtract_background(image, unusable, options, noise)
 
 
-def _measure(sky: Sky, found: Detections, options: ExtractionOptions, gain: float | None) -> Columns:
+def _measure(
+    sky: Sky, found: Detections, options: ExtractionOptions, gain: float | None
+) -> tuple[Columns, StarLocus]:
     scene = Scene(sky, found.segments if options.mask_neighbours else None, gain)
     objects, ids = found.objects, np.arange(1, len(found.objects) + 1, dtype=np.int32)
     flags = object_flags(objects["flag"]) | np.int32(found.flags | (Flag.NO_GAIN if gain is None else 0))
@@ -150,7 +157,7 @@ def _measure(sky: Sky, found: Detections, options: ExtractionOptions, gain: floa
     aper = circular_photometry(scene, centre["x"], centre["y"], ids, options.aperture_radii_px)
     for part in (kron, centre, aper):
         flags |= part.pop("flags")
-    return {
+    columns = {
         **centre,
         **kron,
         **isophotal_photometry(scene, objects, found.segments),
@@ -160,3 +167,5 @@ def _measure(sky: Sky, found: Detections, options: ExtractionOptions, gain: floa
         **surroundings(sky, centre["x"], centre["y"]),
         "flags": flags,
     }
+    stars, extension = star_locus(scene, columns)
+    return columns | extension, stars

@@ -11,11 +11,14 @@ import pyarrow as pa
 
 from astrolake.errors import BadInput
 from astrolake.photometry.astrometry import build_wcs
+from astrolake.photometry.calibration_plan import HEADER_ONLY, CalibrationPlan
 from astrolake.photometry.extraction import Extraction, extract_frame
 from astrolake.photometry.fits_bytes import file_size
 from astrolake.photometry.fits_io import read_frame
+from astrolake.photometry.image_quality import Photometric, photometric_scale, quality_row
 from astrolake.photometry.magnitudes import calibrate
 from astrolake.photometry.options import ExtractionOptions
+from astrolake.photometry.star_galaxy import star_probabilities
 from astrolake.schema import DETECTIONS, HEALPIX_COLUMN, PIXEL_DETECTIONS, Table
 from astrolake.schema.arrow import arrow_schema
 from astrolake.sky.healpix import healpix29
@@ -33,12 +36,15 @@ class ImageSources:
     ----------
     rows : pa.Table
         Columns of `detections` (of `pixel_detections` without WCS) but run_id.
+    quality : pa.Table
+        The row of `image_quality` but run_id.
     has_wcs : bool
     n_lost : int
         Sources whose position has no place on the sky (beyond the projection's horizon).
     """
 
     rows: pa.Table
+    quality: pa.Table
     has_wcs: bool
     n_lost: int = 0
 
@@ -49,6 +55,7 @@ def image_sources(
     options: ExtractionOptions,
     radii_arcsec: tuple[float, ...],
     storage_options: dict[str, str] | None = None,
+    calibration: CalibrationPlan = HEADER_ONLY,
 ) -> ImageSources:
     """Read an image, extract its sources and put them on the sky and on the AB scale.
 
@@ -63,6 +70,8 @@ def image_sources(
         The apertures in pixels are replaced by `radii_arcsec` where the pixel scale is known.
     radii_arcsec : tuple of float
         Radii of the circular apertures.
+    calibration : CalibrationPlan
+        Which reference the image is compared with.
 
     Raises
     ------
@@ -84,23 +93,31 @@ def image_sources(
         gain=image["gain"],
         saturation=image["saturation"],
     )
-    columns = _columns(found, image)
     if image["wcs_kind"] == "none" or not image["wcs_header"]:
-        return ImageSources(_table(columns, PIXEL_DETECTIONS), False)
-    columns |= _sky_columns(columns, image, overlapping)
+        scale_ab = photometric_scale(image["zero_point_ab"], None)
+        rows = _table(_columns(found, image, scale_ab), PIXEL_DETECTIONS)
+        return ImageSources(rows, quality_row(image, found, scale_ab, None), False)
+    sky = _sky_columns(found.columns, image, overlapping)
+    check = calibration.check(image, found, sky["ra"], sky["dec"])
+    scale_ab = photometric_scale(image["zero_point_ab"], check)
+    if check is not None and calibration.correct_astrometry:
+        sky["ra"], sky["dec"] = check.offset.corrected(sky["ra"], sky["dec"])
+    columns = _columns(found, image, scale_ab) | sky
     on_sky = np.isfinite(columns["ra"]) & np.isfinite(columns["dec"])
     if not on_sky.all():
         columns = {name: values[on_sky] for name, values in columns.items()}
     columns[HEALPIX_COLUMN] = healpix29(columns["ra"], columns["dec"])
-    return ImageSources(_table(columns, DETECTIONS), True, int((~on_sky).sum()))
+    quality = quality_row(image, found, scale_ab, check)
+    return ImageSources(_table(columns, DETECTIONS), quality, True, int((~on_sky).sum()))
 
 
-def _columns(found: Extraction, image: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _columns(found: Extraction, image: Mapping[str, Any], scale: Photometric) -> dict[str, np.ndarray]:
     """Return the measures and the columns that say where they come from."""
-    n = len(found)
-    columns: dict[str, np.ndarray] = dict(
-        calibrate(found, image["zero_point_ab"], image["pixel_scale_arcsec"])
-    )
+    n, pixel = len(found), image["pixel_scale_arcsec"]
+    columns: dict[str, np.ndarray] = dict(calibrate(found, scale.zero_point, pixel, scale.error))
+    fwhm_arcsec = found.info.stars.fwhm_px * (pixel or np.nan)
+    extension, error = columns["extension"], columns["extension_err"]
+    columns["star_prob"] = star_probabilities(extension, error, columns["mag_auto"], fwhm_arcsec)
     number = np.arange(n)
     columns["number"] = number
     columns["detection_id"] = (

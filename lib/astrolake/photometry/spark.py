@@ -13,17 +13,23 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from astrolake.errors import BadArguments, BadInput, RowsDoNotReconcile
-from astrolake.lake.reader import spark_fields
+from astrolake.lake.declared import declared
+from astrolake.lake.delta import Snapshot
+from astrolake.lake.reader import RegionReader, require_columns, spark_fields
 from astrolake.lake.staging import REPORT_FIELDS, Staged, Stager, StageSpec, collect_reports, report
+from astrolake.photometry.calibration_plan import HEADER_ONLY, CalibrationPlan
 from astrolake.photometry.image_sources import ImageSources, image_sources
 from astrolake.photometry.options import ExtractionOptions
+from astrolake.photometry.reference import MOTION, Reference
 from astrolake.photometry.scan import scan_file
-from astrolake.schema import DETECTIONS, IMAGES, PIXEL_DETECTIONS
+from astrolake.schema import DETECTIONS, IMAGE_QUALITY, IMAGES, PIXEL_DETECTIONS
 from astrolake.schema.arrow import arrow_schema
 
 #: What a row of a worker's output is: rows of several tables share one schema.
 KIND = "kind"
 IMAGE, SOURCE, REJECT = "image", "source", "reject"
+#: An image that was measured, with a WCS or without.
+MEASURED = "measured"
 #: A reject beside a measured image, which does not count as one.
 NOTE = "note"
 #: Reasons that say nothing about a file's content and may be gone at the next try.
@@ -31,6 +37,7 @@ PASSING = ("FileNotFound", "NoPermission", "ReadError", "Replaced")
 _TASKS_PER_CORE = 16
 #: Images of a task in a large run: a task stages its sources in one run, and few large runs merge faster.
 _IMAGES_PER_TASK = 16
+_SOURCE_TABLES = (DETECTIONS.name, PIXEL_DETECTIONS.name)
 _REJECT_COLUMNS = ("source", "error_type", "message", "payload")
 #: What became of an image: staged beside its sources.
 STATUSES = "statuses"
@@ -41,12 +48,13 @@ STATUS_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """Options of `extract_sources`: detection, apertures, how to reach the files, and where sources go."""
+    """Options of `extract_sources`: detection, apertures, files, where sources go, and calibration."""
 
     extraction: ExtractionOptions
     radii_arcsec: tuple[float, ...]
     storage_options: dict[str, str]
     stages: tuple[StageSpec, ...]
+    calibration: CalibrationPlan = HEADER_ONLY
 
 
 def scan_frame(
@@ -137,7 +145,7 @@ def source_reports(images: DataFrame, count: int, options: SourceOptions) -> Dat
             for row in range(batch.num_rows):
                 rows, statuses = _extract_one(batch.slice(row, 1).to_pylist()[0], options)
                 for table, found in rows.items():
-                    yield report(SOURCE, found.num_rows)
+                    yield report(MEASURED if table == IMAGE_QUALITY.name else SOURCE, found.num_rows)
                     yield from stagers[table].add(found)
                 yield from (report(status[KIND], 1) for status in statuses)
                 yield from stagers[STATUSES].add(pa.Table.from_pylist(statuses, schema=STATUS_SCHEMA))
@@ -156,9 +164,11 @@ def collect_sources(reports: DataFrame) -> tuple[dict[str, Staged], dict[str, in
         When not every source and every status was staged.
     """
     staged, counts = collect_reports(reports)
-    sources = sum(found.rows for table, found in staged.items() if table != STATUSES)
+    sources = sum(found.rows for table, found in staged.items() if table in _SOURCE_TABLES)
+    measured = staged.get(IMAGE_QUALITY.name, Staged()).rows
     said = sum(counts.get(kind, 0) for kind in (IMAGE, REJECT, NOTE))
-    if sources != counts.get(SOURCE, 0) or STATUSES not in staged or staged[STATUSES].rows != said:
+    kept = (sources, measured) == (counts.get(SOURCE, 0), counts.get(MEASURED, 0))
+    if not kept or STATUSES not in staged or staged[STATUSES].rows != said:
         raise RowsDoNotReconcile(f"staged rows {sources} and {said} differ from what was measured: {counts}")
     return staged, counts
 
@@ -175,6 +185,7 @@ def _extract_one(
             options.extraction,
             options.radii_arcsec,
             options.storage_options,
+            options.calibration,
         )
     except BadInput as error:
         settled = {} if error.kind in PASSING else {"image_id": image["image_id"]}
@@ -187,7 +198,7 @@ def _extract_one(
     if found.n_lost:
         message = f"{source}: {found.n_lost} of its sources have no place on the sky; check its WCS"
         statuses.append(_reject_row(source, "OffTheSky", message) | {KIND: NOTE})
-    return {table.name: found.rows}, statuses
+    return {table.name: found.rows, IMAGE_QUALITY.name: found.quality}, statuses
 
 
 def _status_row(source: str, found: ImageSources) -> dict[str, Any]:
@@ -203,6 +214,46 @@ def _status_row(source: str, found: ImageSources) -> dict[str, Any]:
 
 def _reject_row(source: str, error_type: str, message: str, payload: str | None = None) -> dict[str, Any]:
     return {KIND: REJECT, "source": source, "error_type": error_type, "message": message, "payload": payload}
+
+
+def reference_of(
+    name: str, snapshot: Snapshot, mag: str, mag_err: str = "", colour: str = "", ab_offset: float = 0.0
+) -> Reference:
+    """Return a table of the lake as reference.
+
+    Parameters
+    ----------
+    name : str
+    snapshot : Snapshot
+        Of a positional table.
+    mag, mag_err : str
+        Columns; `mag_err` may be empty.
+    colour : str
+        Two columns, ``g-r``; empty for no colour term.
+    ab_offset : float
+        Added to the magnitudes.
+
+    Raises
+    ------
+    BadArguments
+        When the table has no positions, or the colour is no difference of columns.
+    MissingColumns
+        When the table lacks a column.
+    """
+    if not snapshot.is_positional:
+        raise BadArguments(
+            f"--calibrate-against {name}: it has no positions; ingest the reference as a catalog"
+        )
+    names = snapshot.stored_names
+    parts = tuple(part.strip() for part in colour.split("-")) if colour else ()
+    if len(parts) not in (0, 2):
+        raise BadArguments(f"--reference-colour {colour!r}: give two columns of {name} as A-B")
+    key = declared(name, snapshot).key[0]
+    has_motion = set(MOTION) <= set(names)
+    read = Reference.columns_read(key, mag, mag_err, parts, has_motion)
+    require_columns(name, names, read)
+    reader = RegionReader(snapshot.storage, snapshot.files, tuple(read))
+    return Reference(reader, key, mag, mag_err, parts, ab_offset, has_motion)
 
 
 def rejects_of(found: DataFrame) -> DataFrame:

@@ -1,10 +1,12 @@
 """Every table's columns, declared once; all other schemas are derived from here."""
 
 from astrolake.schema.model import HEALPIX_COLUMN, PARTITION_COLUMNS, Column, Table
+from astrolake.schema.quality import IMAGE_QUALITY
 from astrolake.schema.tables import (
     CATALOG,
     CROSSMATCH,
     DETECTIONS,
+    EBV,
     IMAGES,
     OBJECTS,
     PIXEL_DETECTIONS,
@@ -14,14 +16,17 @@ from astrolake.schema.tables import (
     band_columns,
     band_suffix,
     colour_column,
+    dereddened_columns,
 )
 
 __all__ = [
     "CATALOG",
     "CROSSMATCH",
     "DETECTIONS",
+    "EBV",
     "HEALPIX_COLUMN",
     "IMAGES",
+    "IMAGE_QUALITY",
     "OBJECTS",
     "PARTITION_COLUMNS",
     "PIXEL_DETECTIONS",
@@ -33,4 +38,5 @@ __all__ = [
     "band_columns",
     "band_suffix",
     "colour_column",
+    "dereddened_columns",
 ]

@@ -10,7 +10,16 @@ import pyarrow as pa
 
 from astrolake.schema.arrow import column_of
 from astrolake.schema.model import PARTITION_COLUMNS, Column, Table
-from astrolake.schema.tables import CATALOG, CROSSMATCH, OBJECTS, REGISTRY, band_columns, colour_column
+from astrolake.schema.tables import (
+    CATALOG,
+    CROSSMATCH,
+    EBV,
+    OBJECTS,
+    REGISTRY,
+    band_columns,
+    colour_column,
+    dereddened_columns,
+)
 
 #: The partition columns of every positional table; they stand in paths, not in files.
 PARTITION = (
@@ -76,9 +85,11 @@ def _declaration(name: str) -> Table:
 
 def _optional_columns(names: Iterable[str]) -> list[Column]:
     """Return the per-band and colour columns of `objects` for the bands that the names tell of."""
-    bands = [match[1] for name in names if (match := re.fullmatch(r"mag_auto_(?!err(?:_|$))(\w+)", name))]
+    pattern = r"mag_auto_(?!(?:err|dered)(?:_|$))(\w+)"
+    bands = [match[1] for name in names if (match := re.fullmatch(pattern, name))]
     colours = [colour_column(blue, red) for blue in bands for red in bands if blue != red]
-    return [*(column for band in bands for column in band_columns(band)), *colours]
+    of_bands = (column for band in bands for column in (*band_columns(band), *dereddened_columns(band)))
+    return [*of_bands, *colours, EBV]
 
 
 def _meaning(field: pa.Field, known: Column | None) -> Column:
@@ -109,14 +120,15 @@ def _placeholders(text: str) -> str:
 
 
 def _band_section() -> str:
-    named = (*band_columns("band"), colour_column("blue", "red"))
+    named = (*band_columns("band"), colour_column("blue", "red"), EBV, *dereddened_columns("band"))
     columns = tuple(
         replace(column, name=_placeholders(column.name), doc=_placeholders(column.doc)) for column in named
     )
     intro = (
         "For every band present `objects` also has these columns, with the band in lower case "
         "(`_cap` behind the capitals U G R I Z Y, which are other filters than the small letters); "
-        "colours are those of neighbouring bands."
+        "colours are those of neighbouring bands. `ebv` and the dereddened magnitudes are there when "
+        "`build_objects` was told where E(B-V) comes from."
     )
     return "\n".join(["### `objects`: columns of a band", "", intro, "", *_column_rows(columns)])
 

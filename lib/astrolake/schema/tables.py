@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from astrolake.schema.model import HEALPIX, RUN_ID, Column, Table
+from astrolake.schema.quality import IMAGE_QUALITY
 
 RA = Column(
     "ra", "float64", "Right ascension, ICRS, in [0, 360)", "deg", "pos.eq.ra;meta.main", nullable=False
@@ -111,6 +112,19 @@ _DETECTION_MEASURES = (
     Column("background", "float64", "Background at the centroid, units of the image", ucd="instr.skyLevel"),
     Column("background_rms", "float64", "Noise of one pixel at the centroid, units of the image"),
     Column("n_pixels", "int32", "Pixels above the threshold", "pix"),
+    Column(
+        "extension",
+        "float64",
+        "Magnitude within 0.6 FWHM less that within 1.5 FWHM, less the same of the image's stars",
+        "mag",
+    ),
+    Column("extension_err", "float64", "Error of extension", "mag", "stat.error"),
+    Column(
+        "star_prob",
+        "float64",
+        "Probability of a star; null without zero point, pixel scale, or five stars on the image",
+        ucd="src.class.starGalaxy",
+    ),
     Column("flags", "int32", "Bits as in docs/data-dictionary.md (SExtractor's, then ours)", ucd="meta.code"),
 )
 _DETECTION_ORIGIN = (
@@ -223,6 +237,20 @@ def band_columns(band: str) -> tuple[Column, ...]:
     )
 
 
+#: Column of `objects` when they are dereddened.
+EBV = Column("ebv", "float64", "Reddening E(B-V) on the scale of Schlegel, Finkbeiner & Davis (1998)", "mag")
+
+
+def dereddened_columns(band: str) -> tuple[Column, ...]:
+    """Return the columns that `objects` has for one band when E(B-V) is known."""
+    b = band_suffix(band)
+    what = "without Galactic extinction"
+    return (
+        Column(f"mag_auto_dered_{b}", "float64", f"mag_auto_{b} {what}", "mag", "phot.mag"),
+        Column(f"mag_aper_dered_{b}", "float64", f"mag_aper_{b} {what}", "mag", "phot.mag"),
+    )
+
+
 def colour_column(blue: str, red: str) -> Column:
     """Return the colour column of two bands, from the aperture magnitudes."""
     b, r = band_suffix(blue), band_suffix(red)
@@ -325,5 +353,15 @@ REJECTS = Table(
 
 REGISTRY: dict[str, Table] = {
     table.name: table
-    for table in (IMAGES, DETECTIONS, PIXEL_DETECTIONS, OBJECTS, CATALOG, CROSSMATCH, RUNS, REJECTS)
+    for table in (
+        IMAGES,
+        DETECTIONS,
+        PIXEL_DETECTIONS,
+        IMAGE_QUALITY,
+        OBJECTS,
+        CATALOG,
+        CROSSMATCH,
+        RUNS,
+        REJECTS,
+    )
 }
