@@ -86,11 +86,13 @@ def test_detections_are_where_and_as_bright_as_the_reference(calibrated, truth):
 
 def test_extracting_again_replaces_the_quality(calibrated):
     lake, path = calibrated
-    run("extract_sources", path, "--band", "r")
+    run("extract_sources", path, "--band", "r", "--inject-stars", "100")
     rows = run_query(lake, "SELECT * FROM image_quality").to_pandas()
     assert len(rows) == 4
     assert set(rows["zero_point_source"]) == {"header"}
     assert rows["zero_point_scatter"].isna().all()
+    assert (rows["completeness_90"] < rows["completeness_50"]).all()
+    np.testing.assert_allclose(rows["completeness_50"], rows["depth_5sigma"], atol=0.8)
 
 
 def test_objects_are_dereddened_by_a_table_of_the_lake(calibrated):
@@ -106,8 +108,9 @@ def test_objects_are_dereddened_by_a_table_of_the_lake(calibrated):
 @pytest.mark.parametrize(
     ("name", "flags", "code", "said"),
     [
-        ("extract_sources", ("--calibrate-against", "stars", "--reference-mag", "mag_z"), 1, "mag_z"),
+        ("extract_sources", ("--calibrate-against", "stars", "--reference-mag", "mag_{band}"), 1, "mag_g"),
         ("extract_sources", ("--calibrate-against", "stars"), 2, "go together"),
+        ("extract_sources", ("--calibrate-against", "stars", "--reference-mag", "r"), 2, "of one band"),
         ("extract_sources", ("--correct-astrometry",), 2, "--calibrate-against"),
         ("build_objects", ("--ebv-table", "images"), 2, "no positions"),
         ("build_objects", ("--ebv-table", "stars", "--dust-map", "sfd"), 2, "one of them"),

@@ -21,7 +21,7 @@ from astrolake.photometry.calibration_plan import HEADER_ONLY, CalibrationPlan
 from astrolake.photometry.forced_image import ForcedPlan, forced_image
 from astrolake.photometry.image_sources import ImageSources, image_sources
 from astrolake.photometry.options import ExtractionOptions
-from astrolake.photometry.reference import MOTION, Reference
+from astrolake.photometry.reference import MOTION, Reference, ReferenceOptions
 from astrolake.photometry.scan import scan_file
 from astrolake.schema import DETECTIONS, FORCED, IMAGE_QUALITY, IMAGES, PIXEL_DETECTIONS
 from astrolake.schema.arrow import arrow_schema
@@ -274,44 +274,35 @@ def _reject_row(source: str, error_type: str, message: str, payload: str | None 
     return {KIND: REJECT, "source": source, "error_type": error_type, "message": message, "payload": payload}
 
 
-def reference_of(
-    name: str, snapshot: Snapshot, mag: str, mag_err: str = "", colour: str = "", ab_offset: float = 0.0
-) -> Reference:
-    """Return a table of the lake as reference.
+def bands_of(images: DataFrame) -> list[str]:
+    """Return the bands of some images, sorted."""
+    return sorted(row.band for row in images.select("band").distinct().collect())
 
-    Parameters
-    ----------
-    name : str
-    snapshot : Snapshot
-        Of a positional table.
-    mag, mag_err : str
-        Columns; `mag_err` may be empty.
-    colour : str
-        Two columns, ``g-r``; empty for no colour term.
-    ab_offset : float
-        Added to the magnitudes.
+
+def reference_of(snapshot: Snapshot, options: ReferenceOptions, bands: Sequence[str]) -> Reference:
+    """Return a table of the lake as reference for images of some bands.
 
     Raises
     ------
     BadArguments
-        When the table has no positions, or the colour is no difference of columns.
+        When the table has no positions, or one magnitude column is to serve several bands.
     MissingColumns
         When the table lacks a column.
     """
+    name, names = options.table, snapshot.stored_names
     if not snapshot.is_positional:
-        raise BadArguments(
-            f"--calibrate-against {name}: it has no positions; ingest the reference as a catalog"
-        )
-    names = snapshot.stored_names
-    parts = tuple(part.strip() for part in colour.split("-")) if colour else ()
-    if len(parts) not in (0, 2):
-        raise BadArguments(f"--reference-colour {colour!r}: give two columns of {name} as A-B")
+        raise BadArguments(f"--calibrate-against {name}: it has no positions; ingest it as a catalog")
+    mag = options.columns(options.mag, bands)
+    mag_err = options.columns(options.mag_err, bands) if options.mag_err else {}
     key = declared(name, snapshot).key[0]
     has_motion = set(MOTION) <= set(names)
-    read = Reference.columns_read(key, mag, mag_err, parts, has_motion)
+    motion = MOTION if has_motion else ()
+    read = tuple(
+        dict.fromkeys(("ra", "dec", key, *mag.values(), *mag_err.values(), *options.colours, *motion))
+    )
     require_columns(name, names, read)
-    reader = RegionReader(snapshot.storage, snapshot.files, tuple(read))
-    return Reference(reader, key, mag, mag_err, parts, ab_offset, has_motion)
+    reader = RegionReader(snapshot.storage, snapshot.files, read)
+    return Reference(reader, key, mag, mag_err, options.colours, options.ab_offset, has_motion)
 
 
 def forced_plan(name: str, snapshot: Snapshot, radius_arcsec: float, match_fwhm_arcsec: float) -> ForcedPlan:
