@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
@@ -58,6 +60,54 @@ class MultibandPhotometry:
 
         return Table.from_pandas(found)
 
+    def add_colours(self, matched: Any, magnitude: str = "mag", bands: Sequence[str] = ()) -> Any:
+        """Return matched sources with the colours of neighbouring bands, and their errors.
+
+        Parameters
+        ----------
+        matched : pandas.DataFrame or astropy.table.Table
+            As `match_multiband` returns it.
+        magnitude : str
+            Column of the bands' tables: ``mag`` stands for ``g_mag``, ``r_mag``, ...; errors are those of
+            ``<magnitude>_err``, where there are such columns.
+        bands : sequence of str
+            From blue to red; by default as they follow each other in the table.
+
+        Returns
+        -------
+        pandas.DataFrame or astropy.table.Table
+            With columns such as ``g_r`` and ``g_r_err`` (the bands' errors in quadrature); missing where one
+            of the two magnitudes is.
+
+        Raises
+        ------
+        BadArguments
+            When fewer than two bands have the magnitude.
+        MissingColumns
+            When a band that was named has not.
+        """
+        frame = matched if isinstance(matched, pd.DataFrame) else matched.to_pandas()
+        suffix = f"_{magnitude}"
+        present = [str(name) for name in frame.columns]
+        chosen = list(bands) or [name.removesuffix(suffix) for name in present if name.endswith(suffix)]
+        if missing := [band + suffix for band in chosen if band + suffix not in present]:
+            raise MissingColumns("matched", missing, present)
+        if len(chosen) < 2:
+            raise BadArguments(f"colours need {magnitude} of two bands or more; there is {chosen}")
+        colours: dict[str, np.ndarray] = {}
+        for blue, red in pairwise(chosen):
+            name = f"{blue}_{red}"
+            colours[name] = _floats(frame, blue + suffix) - _floats(frame, red + suffix)
+            errors = [f"{band}{suffix}_err" for band in (blue, red)]
+            if set(errors) <= set(present):
+                colours[f"{name}_err"] = np.hypot(*(_floats(frame, error) for error in errors))
+        coloured = frame.assign(**colours)
+        if isinstance(matched, pd.DataFrame):
+            return coloured
+        from astropy.table import Table
+
+        return Table.from_pandas(coloured)
+
 
 #: The name as the first documents have it.
 MultibanPhotometry = MultibandPhotometry
@@ -96,6 +146,10 @@ def _associate(frames: dict[str, pd.DataFrame], radius_arcsec: float) -> pd.Data
             separations[band], np.full(ra.size - len(rows[band]), np.nan)
         )
     return pd.DataFrame(columns)
+
+
+def _floats(frame: pd.DataFrame, name: str) -> np.ndarray:
+    return np.asarray(frame[name].to_numpy(dtype=np.float64, na_value=np.nan))
 
 
 def _full(rows: Int64, size: int) -> Int64:
