@@ -11,8 +11,9 @@ from astrolake.lake.reader import spark_fields
 from astrolake.lake.staging import Staged
 from astrolake.lake.writer import Replace
 from astrolake.photometry import spark as stage
-from astrolake.photometry.calibration_plan import HEADER_ONLY, CalibrationPlan
+from astrolake.photometry.calibration_plan import CalibrationPlan
 from astrolake.photometry.options import ExtractionOptions
+from astrolake.photometry.reference import ReferenceOptions
 from astrolake.schema import DETECTIONS, IMAGE_QUALITY, PIXEL_DETECTIONS
 
 _TABLES = (DETECTIONS, PIXEL_DETECTIONS, IMAGE_QUALITY)
@@ -29,10 +30,11 @@ class ExtractSourcesArgs(JobArgs):
     min_pixels: int = flag(5, help="connected pixels above the threshold that make a source")
     aperture_radii_arcsec: tuple[float, ...] = flag((1.5, 3.0, 5.0), help="radii of the circular apertures")
     calibrate_against: str = flag("", help="fit zero points to this table of the lake")
-    reference_mag: str = flag("", help="its column of magnitudes in the band of the images")
+    reference_mag: str = flag("", help="its column of magnitudes; {band} in it is the band of an image")
     reference_mag_err: str = flag("", help="its column of their errors (none)")
     reference_colour: str = flag("", help="two of its columns, A-B, for a colour term (none)")
     reference_ab_offset: float = flag(0.0, help="added to its magnitudes, AB - Vega where they are Vega")
+    inject_stars: int = flag(0, help="stars put into each image to measure its completeness (none)")
     correct_astrometry: bool = flag(False, help="shift positions by their median offset from that table")
 
     def check(self) -> None:
@@ -40,10 +42,14 @@ class ExtractSourcesArgs(JobArgs):
         ExtractionOptions(self.detect_sigma, self.min_pixels, aperture_radii_px=self.aperture_radii_arcsec)
         if len(self.aperture_radii_arcsec) < 2:
             raise BadArguments("--aperture-radii-arcsec: give two radii or more, objects use the second")
-        if bool(self.calibrate_against) != bool(self.reference_mag):
-            raise BadArguments("--calibrate-against TABLE and --reference-mag COLUMN go together")
-        if self.correct_astrometry and not self.calibrate_against:
+        if self.correct_astrometry and not self.reference.table:
             raise BadArguments("--correct-astrometry needs --calibrate-against TABLE")
+
+    @property
+    def reference(self) -> ReferenceOptions:
+        """The flags of the reference as options."""
+        columns = (self.reference_mag, self.reference_mag_err, self.reference_colour)
+        return ReferenceOptions(self.calibrate_against, *columns, self.reference_ab_offset)
 
 
 def run(args: ExtractSourcesArgs, context: JobContext) -> Outcome:
@@ -54,11 +60,10 @@ def run(args: ExtractSourcesArgs, context: JobContext) -> Outcome:
     images = context.read("images")
     chosen, count = stage.select_images(images, args.band, args.survey, args.where)
     extraction = ExtractionOptions(args.detect_sigma, args.min_pixels)
-    plan = HEADER_ONLY
+    reference = None
     if name := args.calibrate_against:
-        columns = (args.reference_mag, args.reference_mag_err, args.reference_colour)
-        reference = stage.reference_of(name, context.snapshot(name), *columns, args.reference_ab_offset)
-        plan = CalibrationPlan(reference, args.correct_astrometry)
+        reference = stage.reference_of(context.snapshot(name), args.reference, stage.bands_of(chosen))
+    plan = CalibrationPlan(reference, args.correct_astrometry, args.inject_stars)
     options = stage.SourceOptions(extraction, args.aperture_radii_arcsec, args.storage_options, stages, plan)
     found = stage.source_reports(stage.with_overlaps(images, chosen), count, options)
     staged, counts = stage.collect_sources(found)

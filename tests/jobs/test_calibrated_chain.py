@@ -86,11 +86,13 @@ def test_detections_are_where_and_as_bright_as_the_reference(calibrated, truth):
 
 def test_extracting_again_replaces_the_quality(calibrated):
     lake, path = calibrated
-    run("extract_sources", path, "--band", "r")
+    run("extract_sources", path, "--band", "r", "--inject-stars", "100")
     rows = run_query(lake, "SELECT * FROM image_quality").to_pandas()
     assert len(rows) == 4
     assert set(rows["zero_point_source"]) == {"header"}
     assert rows["zero_point_scatter"].isna().all()
+    assert (rows["completeness_90"] < rows["completeness_50"]).all()
+    np.testing.assert_allclose(rows["completeness_50"], rows["depth_5sigma"], atol=0.8)
 
 
 def test_objects_are_dereddened_by_a_table_of_the_lake(calibrated):
@@ -106,8 +108,9 @@ def test_objects_are_dereddened_by_a_table_of_the_lake(calibrated):
 @pytest.mark.parametrize(
     ("name", "flags", "code", "said"),
     [
-        ("extract_sources", ("--calibrate-against", "stars", "--reference-mag", "mag_z"), 1, "mag_z"),
+        ("extract_sources", ("--calibrate-against", "stars", "--reference-mag", "mag_{band}"), 1, "mag_g"),
         ("extract_sources", ("--calibrate-against", "stars"), 2, "go together"),
+        ("extract_sources", ("--calibrate-against", "stars", "--reference-mag", "r"), 2, "of one band"),
         ("extract_sources", ("--correct-astrometry",), 2, "--calibrate-against"),
         ("build_objects", ("--ebv-table", "images"), 2, "no positions"),
         ("build_objects", ("--ebv-table", "stars", "--dust-map", "sfd"), 2, "one of them"),
@@ -117,3 +120,33 @@ def test_what_is_wrong_is_said(calibrated, run_job, capsys, caplog, name, flags,
     _, path = calibrated
     assert run_job(name, "--lake", path, *flags)[0] == code
     assert said in caplog.text + capsys.readouterr().err
+
+
+def test_objects_are_measured_on_all_images(calibrated, truth):
+    """Positions of r objects on the g, r and i images: fluxes of what each band sees, limits of the rest."""
+    lake, path = calibrated
+    run("extract_sources", path)
+    run("build_objects", path)
+    summary = run("force_photometry", path, "--match-fwhm-arcsec", "1.6")
+    assert (summary["rows_in"], summary["rows_rejected"]) == (12, 0)
+    forced = run_query(lake, "SELECT * FROM forced").to_pandas()
+    assert summary["rows_written"]["forced"] == len(forced) > 1000
+    assert not forced.duplicated(["position_id", "image_id"]).any()
+    assert (forced["mag"].isna() != forced["mag_limit"].isna())[forced["flux"].notna()].all()
+    assert forced["fwhm_arcsec"].min() >= 1.6
+    found = run_query(lake, """
+        SELECT f.band, f.mag, d.mag_aper[1] AS mag_aper, d.mag_auto FROM forced f
+        JOIN objects o ON f.position_id = o.object_id
+        JOIN detections d ON d.image_id = f.image_id AND abs(d.x - f.x) < 0.5 AND abs(d.y - f.y) < 0.5
+        WHERE d.flags = 0 AND d.mag_auto < 19 AND f.flags = 0""").to_pandas()  # fmt: skip
+    assert set(found["band"]) == {"g", "r", "i"}
+    # What the aperture of 1.5 arcsec holds of a star at 1.6 arcsec seeing, and a little more or less of it.
+    lost = (found["mag"] - found["mag_auto"])[found["mag_auto"] < 19]
+    assert 0.1 < lost.median() < 0.6
+
+
+def test_forced_photometry_again_replaces_its_rows(calibrated):
+    lake, path = calibrated
+    before = run_query(lake, "SELECT count(*) AS n FROM forced").to_pylist()[0]["n"]
+    run("force_photometry", path, "--band", "r")
+    assert run_query(lake, "SELECT count(*) AS n FROM forced").to_pylist()[0]["n"] == before

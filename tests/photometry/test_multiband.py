@@ -95,3 +95,20 @@ def test_columns_that_would_meet_are_refused():
         MultibandPhotometry().match_multiband(g_sources=G, r_sources=pd.concat([R, R["mag"]], axis=1))
     with pytest.raises(BadArguments, match="one kind"):
         MultibandPhotometry().match_multiband(g_sources=G, r_sources=Table.from_pandas(R))
+
+
+@pytest.mark.parametrize("kind", [pd.DataFrame, Table.from_pandas])
+def test_colours_with_errors(kind):
+    g = pd.DataFrame({"ra": [10.0, 20.0], "dec": [0.0, 0.0], "mag": [20.0, 21.0], "mag_err": [0.03, 0.1]})
+    r = pd.DataFrame({"ra": [10.0, 30.0], "dec": [0.0, 0.0], "mag": [19.2, 18.0], "mag_err": [0.04, 0.1]})
+    multi = MultibandPhotometry()
+    matched = multi.match_multiband(g_sources=kind(g), r_sources=kind(r))
+    found = multi.add_colours(matched)
+    assert isinstance(found, type(matched))
+    frame = found if isinstance(found, pd.DataFrame) else found.to_pandas()
+    np.testing.assert_allclose(frame["g_r"], [0.8, np.nan, np.nan])
+    np.testing.assert_allclose(frame["g_r_err"], [0.05, np.nan, np.nan])
+    with pytest.raises(MissingColumns, match="i_mag"):
+        multi.add_colours(matched, bands=("g", "i"))
+    with pytest.raises(BadArguments, match="two bands"):
+        multi.add_colours(matched, magnitude="mag_auto")

@@ -111,7 +111,9 @@ def test_sdss_frames_have_the_zero_point_of_nanomaggies(survey_data, sweep, band
     """In z the wings of the PSF hold more light than SDSS's PSF magnitudes count."""
     path = survey_data / "images_sdss" / f"frame-{band}-004510-4-0030.fits.bz2"
     image = scan_file(str(path)).images[0]
-    reference = Reference(sweep, "source_id", f"psf_{band}", f"err_{band}", ("psf_g", "psf_i"))
+    reference = Reference(
+        sweep, "source_id", {band: f"psf_{band}"}, {band: f"err_{band}"}, ("psf_g", "psf_i")
+    )
     found = image_sources(image, [], ExtractionOptions(), RADII, calibration=CalibrationPlan(reference))
     quality = found.quality.to_pylist()[0]
     assert quality["zero_point_ab"] == pytest.approx(22.5, abs=tolerance)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -85,14 +86,15 @@ def image_sources(
     if frame.data.shape != (image["naxis2"], image["naxis1"]) or size != image["file_bytes"]:
         # Its WCS and zero point in `images` are those of another file.
         raise BadInput(f"{image['uri']} is not the file that was ingested; ingest it again", "Replaced")
-    found = extract_frame(
-        frame.data,
+    extract = partial(
+        extract_frame,
         bad=frame.bad,
         variance=frame.variance,
         options=replace(options, aperture_radii_px=radii),
         gain=image["gain"],
         saturation=image["saturation"],
     )
+    found = extract(frame.data)
     if image["wcs_kind"] == "none" or not image["wcs_header"]:
         scale_ab = photometric_scale(image["zero_point_ab"], None)
         rows = _table(_columns(found, image, scale_ab), PIXEL_DETECTIONS)
@@ -107,7 +109,8 @@ def image_sources(
     if not on_sky.all():
         columns = {name: values[on_sky] for name, values in columns.items()}
     columns[HEALPIX_COLUMN] = healpix29(columns["ra"], columns["dec"])
-    quality = quality_row(image, found, scale_ab, check)
+    complete = calibration.completeness(image, frame, found, scale_ab.zero_point, extract)
+    quality = quality_row(image, found, scale_ab, check, complete)
     return ImageSources(_table(columns, DETECTIONS), quality, True, int((~on_sky).sum()))
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from astrolake.errors import BadArguments
+from astrolake.errors import BadArguments, MissingColumns
 from astrolake.sky.matching import match
 from astrolake.sky.positions import Positions
 from astrolake.sky.separation import Float64, Int64
@@ -63,6 +65,48 @@ class MultibandPhotometry:
                 columns[f"{band}_sep_arcsec"] = found.separations[band]
             return pd.DataFrame(columns)
         return _astropy_table(columns, parts, found)
+
+    def add_colours(self, matched: Any, magnitude: str = "mag", bands: Sequence[str] = ()) -> Any:
+        """Return matched sources with the colours of neighbouring bands, and their errors.
+
+        Parameters
+        ----------
+        matched : pandas.DataFrame or astropy.table.Table
+            As `match_multiband` returns it.
+        magnitude : str
+            Column of the bands' tables: ``mag`` stands for ``g_mag``, ``r_mag``, ...; errors are those of
+            ``<magnitude>_err``, where there are such columns.
+        bands : sequence of str
+            From blue to red; by default as they follow each other in the table.
+
+        Returns
+        -------
+        pandas.DataFrame or astropy.table.Table
+            With columns such as ``g_r`` and ``g_r_err`` (the bands' errors in quadrature); missing where one
+            of the two magnitudes is.
+
+        Raises
+        ------
+        BadArguments
+            When fewer than two bands have the magnitude.
+        MissingColumns
+            When a band that was named has not.
+        """
+        suffix = f"_{magnitude}"
+        present = [str(name) for name in matched.columns]
+        chosen = list(bands) or [name.removesuffix(suffix) for name in present if name.endswith(suffix)]
+        if missing := [band + suffix for band in chosen if band + suffix not in present]:
+            raise MissingColumns("matched", missing, present)
+        if len(chosen) < 2:
+            raise BadArguments(f"colours need {magnitude} of two bands or more; there is {chosen}")
+        coloured = matched.copy()
+        for blue, red in pairwise(chosen):
+            name = f"{blue}_{red}"
+            coloured[name] = _floats(matched, blue + suffix) - _floats(matched, red + suffix)
+            errors = [f"{band}{suffix}_err" for band in (blue, red)]
+            if set(errors) <= set(present):
+                coloured[f"{name}_err"] = np.hypot(*(_floats(matched, error) for error in errors))
+        return coloured
 
 
 #: The name as the first documents have it.
@@ -120,3 +164,13 @@ def _astropy_table(columns: dict[str, Any], parts: dict[str, Any], found: _Objec
         away = MaskedColumn(found.separations[band], mask=found.rows[band] < 0)
         joined += [part, kind({f"{band}_sep_arcsec": away}, units={f"{band}_sep_arcsec": "arcsec"})]
     return hstack(joined, metadata_conflicts="silent")
+
+
+def _floats(table: Any, name: str) -> Float64:
+    """Return a column as plain numbers, NaN where it has none."""
+    column = table[name]
+    if isinstance(column, pd.Series):
+        return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan))
+    mask = getattr(column, "mask", False)
+    values = np.asarray(getattr(getattr(column, "unmasked", column), "value", column), dtype=np.float64)
+    return np.where(mask, np.nan, values)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from astrolake.errors import BadArguments
 from astrolake.lake.reader import RegionReader
 from astrolake.photometry.flags import Flag
 from astrolake.photometry.measure import Columns
@@ -44,6 +45,60 @@ class ReferenceStars:
 
 
 @dataclass(frozen=True)
+class ReferenceOptions:
+    """What a user says of a reference.
+
+    Parameters
+    ----------
+    table : str
+        Empty for no reference.
+    mag, mag_err : str
+        Columns, ``{band}`` in them standing for the band of each image; `mag_err` may be empty.
+    colour : str
+        Two columns, ``A-B``; empty for no colour term.
+    ab_offset : float
+        Added to the magnitudes.
+
+    Raises
+    ------
+    BadArguments
+        When table and magnitude do not go together, or the colour is no difference of columns.
+    """
+
+    table: str = ""
+    mag: str = ""
+    mag_err: str = ""
+    colour: str = ""
+    ab_offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        if bool(self.table) != bool(self.mag):
+            raise BadArguments("--calibrate-against TABLE and --reference-mag COLUMN go together")
+        if len(self.colours) not in (0, 2):
+            raise BadArguments(f"--reference-colour {self.colour!r}: give two columns as A-B")
+
+    @property
+    def colours(self) -> tuple[str, ...]:
+        """The two columns of the colour, or none."""
+        return tuple(part.strip() for part in self.colour.split("-")) if self.colour else ()
+
+    def columns(self, template: str, bands: Sequence[str]) -> dict[str, str]:
+        """Return the columns of bands by their template.
+
+        Raises
+        ------
+        BadArguments
+            When several bands would have one column.
+        """
+        if len(bands) > 1 and "{band}" not in template:
+            raise BadArguments(
+                f"{template} is the magnitude of one band, the images are of {sorted(bands)}: "
+                "choose with --band, or write {band} for the band in the column's name"
+            )
+        return {band: template.replace("{band}", band) for band in bands}
+
+
+@dataclass(frozen=True)
 class Reference:
     """How a table of the lake serves as reference.
 
@@ -51,10 +106,10 @@ class Reference:
     ----------
     reader : RegionReader
         Reads all columns named here.
-    key, mag : str
-        Columns: the key, and the magnitude in the image's band.
-    mag_err : str
-        Column; empty when the table has none.
+    key : str
+        Column.
+    mag, mag_err : dict
+        Columns of the magnitude, and of its error, of each band; no errors when the table has none.
     colour : tuple of str
         Two columns whose difference is the colour; empty for no colour term.
     ab_offset : float
@@ -65,22 +120,15 @@ class Reference:
 
     reader: RegionReader
     key: str
-    mag: str
-    mag_err: str = ""
+    mag: Mapping[str, str]
+    mag_err: Mapping[str, str] = field(default_factory=dict)
     colour: tuple[str, ...] = ()
     ab_offset: float = 0.0
     has_motion: bool = False
 
-    @staticmethod
-    def columns_read(
-        key: str, mag: str, mag_err: str, colour: tuple[str, ...], has_motion: bool
-    ) -> list[str]:
-        """Return the columns that a reader needs."""
-        named = ("ra", "dec", key, mag, mag_err, *colour, *(MOTION if has_motion else ()))
-        return list(dict.fromkeys(name for name in named if name))
-
     def stars(self, image: Mapping[str, Any]) -> ReferenceStars:
         """Return the stars around an image (a row of `images` with a WCS)."""
+        band = image["band"]
         corners = np.asarray(image["corners_ra"]), np.asarray(image["corners_dec"])
         reach = separation_arcsec(image["ra"], image["dec"], *corners).max() * 1.01 + 60.0
         rows = self.reader.read(Cone(image["ra"], image["dec"], float(reach) / 3600.0).ranges())
@@ -90,8 +138,8 @@ class Reference:
             ra, dec = propagate(ra, dec, pmra, pmdec, epoch, julian_year(image["mjd"]))
         return ReferenceStars(
             Positions(ra, dec, rows.column(self.key).to_numpy()),
-            _floats(rows, self.mag) + self.ab_offset,
-            _floats(rows, self.mag_err) if self.mag_err else None,
+            _floats(rows, self.mag[band]) + self.ab_offset,
+            _floats(rows, self.mag_err[band]) if self.mag_err else None,
             _floats(rows, self.colour[0]) - _floats(rows, self.colour[1]) if self.colour else None,
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +18,12 @@ from astrolake.lake.delta import Snapshot
 from astrolake.lake.reader import RegionReader, require_columns, spark_fields
 from astrolake.lake.staging import REPORT_FIELDS, Staged, Stager, StageSpec, collect_reports, report
 from astrolake.photometry.calibration_plan import HEADER_ONLY, CalibrationPlan
+from astrolake.photometry.forced_image import ForcedPlan, forced_image
 from astrolake.photometry.image_sources import ImageSources, image_sources
 from astrolake.photometry.options import ExtractionOptions
-from astrolake.photometry.reference import MOTION, Reference
+from astrolake.photometry.reference import MOTION, Reference, ReferenceOptions
 from astrolake.photometry.scan import scan_file
-from astrolake.schema import DETECTIONS, IMAGE_QUALITY, IMAGES, PIXEL_DETECTIONS
+from astrolake.schema import DETECTIONS, FORCED, IMAGE_QUALITY, IMAGES, PIXEL_DETECTIONS
 from astrolake.schema.arrow import arrow_schema
 
 #: What a row of a worker's output is: rows of several tables share one schema.
@@ -37,13 +38,18 @@ PASSING = ("FileNotFound", "NoPermission", "ReadError", "Replaced")
 _TASKS_PER_CORE = 16
 #: Images of a task in a large run: a task stages its sources in one run, and few large runs merge faster.
 _IMAGES_PER_TASK = 16
-_SOURCE_TABLES = (DETECTIONS.name, PIXEL_DETECTIONS.name)
+_SOURCE_TABLES = (DETECTIONS.name, PIXEL_DETECTIONS.name, FORCED.name)
 _REJECT_COLUMNS = ("source", "error_type", "message", "payload")
 #: What became of an image: staged beside its sources.
 STATUSES = "statuses"
 STATUS_SCHEMA = pa.schema(
     [("image_id", pa.int64()), *((name, pa.string()) for name in (KIND, *_REJECT_COLUMNS))]
 )
+
+
+Row = dict[str, Any]
+#: Measures an image: rows by the name of their table, and what is to say of the image, how it went first.
+Measure = Callable[[Mapping[str, Any]], tuple[dict[str, pa.Table], list[Row]]]
 
 
 @dataclass(frozen=True)
@@ -131,19 +137,62 @@ def with_overlaps(images: DataFrame, chosen: DataFrame) -> DataFrame:
     return chosen.join(grouped, "image_id", how="left")
 
 
-def source_reports(images: DataFrame, count: int, options: SourceOptions) -> DataFrame:
-    """Stage the sources of images (with `overlapping`) and a status of each image; return the reports.
+def with_quality(images: DataFrame, quality: DataFrame | None) -> DataFrame:
+    """Return images with fwhm_arcsec, zero_point_err and, where it has one, zero_point_ab of `image_quality`.
 
-    Besides what `collect_reports` makes of them, the tallies are image (an image that was measured),
-    reject (one that was not, or that has no WCS), note (a reject beside a measured image) and source
-    (a row of a measured image).
+    Without that table the FWHM and the zero point are those of the headers.
+    """
+    if quality is None:
+        known = images.withColumn("zero_point_err", F.lit(None).cast("double"))
+        return known.withColumn("fwhm_arcsec", F.col("psf_fwhm_arcsec"))
+    names = ("fwhm_arcsec", "zero_point_ab", "zero_point_err")
+    found = quality.select("image_id", *(F.col(name).alias(f"found_{name}") for name in names))
+    joined = images.join(found, "image_id", how="left")
+    return (
+        joined.withColumn("zero_point_ab", F.coalesce("found_zero_point_ab", "zero_point_ab"))
+        .withColumn("fwhm_arcsec", F.coalesce("found_fwhm_arcsec", "psf_fwhm_arcsec"))
+        .withColumnRenamed("found_zero_point_err", "zero_point_err")
+    )
+
+
+def source_reports(images: DataFrame, count: int, options: SourceOptions) -> DataFrame:
+    """Stage the sources of images (with `overlapping`), their quality, and a status of each.
+
+    See `measure_reports`.
+    """
+    return measure_reports(images, count, options.stages, lambda image: _extract_one(image, options))
+
+
+def forced_reports(
+    images: DataFrame, count: int, plan: ForcedPlan, storage: dict[str, str], stages: tuple[StageSpec, ...]
+) -> DataFrame:
+    """Stage what is measured at the plan's positions on images, and a status of each; see `measure_reports`.
+
+    The images are those of `with_quality`.
     """
 
-    def extract(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        stagers = {spec.table: Stager(spec) for spec in options.stages}
+    def measure(image: Mapping[str, Any]) -> tuple[dict[str, pa.Table], list[Row]]:
+        found = forced_image(image, plan, storage)
+        return {FORCED.name: found}, [{KIND: IMAGE, "source": _place(image)}]
+
+    return measure_reports(images, count, stages, measure)
+
+
+def measure_reports(
+    images: DataFrame, count: int, stages: Sequence[StageSpec], measure: Measure
+) -> DataFrame:
+    """Stage what is measured on images and a status of each; return the reports.
+
+    Besides what `collect_reports` makes of them, the tallies are image (an image that was measured),
+    reject (one that was not, or that has no WCS), note (a reject beside a measured image), source
+    (a row of a measured image) and measured (a row of `image_quality`).
+    """
+
+    def work(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        stagers = {spec.table: Stager(spec) for spec in stages}
         for batch in batches:
             for row in range(batch.num_rows):
-                rows, statuses = _extract_one(batch.slice(row, 1).to_pylist()[0], options)
+                rows, statuses = _guarded(batch.slice(row, 1).to_pylist()[0], measure)
                 for table, found in rows.items():
                     yield report(MEASURED if table == IMAGE_QUALITY.name else SOURCE, found.num_rows)
                     yield from stagers[table].add(found)
@@ -152,7 +201,7 @@ def source_reports(images: DataFrame, count: int, options: SourceOptions) -> Dat
         for stager in stagers.values():
             yield from stager.close()
 
-    return _spread(images, count).mapInArrow(extract, REPORT_FIELDS)
+    return _spread(images, count).mapInArrow(work, REPORT_FIELDS)
 
 
 def collect_sources(reports: DataFrame) -> tuple[dict[str, Staged], dict[str, int]]:
@@ -173,28 +222,37 @@ def collect_sources(reports: DataFrame) -> tuple[dict[str, Staged], dict[str, in
     return staged, counts
 
 
-def _extract_one(
-    image: Mapping[str, Any], options: SourceOptions
-) -> tuple[dict[str, pa.Table], list[dict[str, Any]]]:
-    """Return the sources of an image under the name of their table, and what is to say of the image."""
-    source = f"{image['uri']}#{image['hdu']}"
+def _guarded(image: Mapping[str, Any], measure: Measure) -> tuple[dict[str, pa.Table], list[Row]]:
+    """Return what is measured on an image, or why nothing is."""
+    source, known = _place(image), {"image_id": image["image_id"]}
     try:
-        found = image_sources(
-            image,
-            image["overlapping"] or [],
-            options.extraction,
-            options.radii_arcsec,
-            options.storage_options,
-            options.calibration,
-        )
+        tables, statuses = measure(image)
     except BadInput as error:
-        settled = {} if error.kind in PASSING else {"image_id": image["image_id"]}
+        settled = {} if error.kind in PASSING else known
         return {}, [_reject_row(source, error.kind, str(error)) | settled]
     except Exception as error:  # noqa: BLE001 - one image must never take the others with it; it is recorded
         message = f"{source}: {type(error).__name__}: {error}"
         return {}, [_reject_row(source, type(error).__name__, message)]
+    return tables, [statuses[0] | known, *statuses[1:]]
+
+
+def _place(image: Mapping[str, Any]) -> str:
+    return f"{image['uri']}#{image['hdu']}"
+
+
+def _extract_one(image: Mapping[str, Any], options: SourceOptions) -> tuple[dict[str, pa.Table], list[Row]]:
+    """Return the sources of an image under the name of their table, and what is to say of the image."""
+    source = _place(image)
+    found = image_sources(
+        image,
+        image["overlapping"] or [],
+        options.extraction,
+        options.radii_arcsec,
+        options.storage_options,
+        options.calibration,
+    )
     table = DETECTIONS if found.has_wcs else PIXEL_DETECTIONS
-    statuses = [_status_row(source, found) | {"image_id": image["image_id"]}]
+    statuses = [_status_row(source, found)]
     if found.n_lost:
         message = f"{source}: {found.n_lost} of its sources have no place on the sky; check its WCS"
         statuses.append(_reject_row(source, "OffTheSky", message) | {KIND: NOTE})
@@ -216,44 +274,51 @@ def _reject_row(source: str, error_type: str, message: str, payload: str | None 
     return {KIND: REJECT, "source": source, "error_type": error_type, "message": message, "payload": payload}
 
 
-def reference_of(
-    name: str, snapshot: Snapshot, mag: str, mag_err: str = "", colour: str = "", ab_offset: float = 0.0
-) -> Reference:
-    """Return a table of the lake as reference.
+def bands_of(images: DataFrame) -> list[str]:
+    """Return the bands of some images, sorted."""
+    return sorted(row.band for row in images.select("band").distinct().collect())
 
-    Parameters
-    ----------
-    name : str
-    snapshot : Snapshot
-        Of a positional table.
-    mag, mag_err : str
-        Columns; `mag_err` may be empty.
-    colour : str
-        Two columns, ``g-r``; empty for no colour term.
-    ab_offset : float
-        Added to the magnitudes.
+
+def reference_of(snapshot: Snapshot, options: ReferenceOptions, bands: Sequence[str]) -> Reference:
+    """Return a table of the lake as reference for images of some bands.
 
     Raises
     ------
     BadArguments
-        When the table has no positions, or the colour is no difference of columns.
+        When the table has no positions, or one magnitude column is to serve several bands.
     MissingColumns
         When the table lacks a column.
     """
+    name, names = options.table, snapshot.stored_names
     if not snapshot.is_positional:
-        raise BadArguments(
-            f"--calibrate-against {name}: it has no positions; ingest the reference as a catalog"
-        )
-    names = snapshot.stored_names
-    parts = tuple(part.strip() for part in colour.split("-")) if colour else ()
-    if len(parts) not in (0, 2):
-        raise BadArguments(f"--reference-colour {colour!r}: give two columns of {name} as A-B")
+        raise BadArguments(f"--calibrate-against {name}: it has no positions; ingest it as a catalog")
+    mag = options.columns(options.mag, bands)
+    mag_err = options.columns(options.mag_err, bands) if options.mag_err else {}
     key = declared(name, snapshot).key[0]
     has_motion = set(MOTION) <= set(names)
-    read = Reference.columns_read(key, mag, mag_err, parts, has_motion)
+    motion = MOTION if has_motion else ()
+    read = tuple(
+        dict.fromkeys(("ra", "dec", key, *mag.values(), *mag_err.values(), *options.colours, *motion))
+    )
     require_columns(name, names, read)
-    reader = RegionReader(snapshot.storage, snapshot.files, tuple(read))
-    return Reference(reader, key, mag, mag_err, parts, ab_offset, has_motion)
+    reader = RegionReader(snapshot.storage, snapshot.files, read)
+    return Reference(reader, key, mag, mag_err, options.colours, options.ab_offset, has_motion)
+
+
+def forced_plan(name: str, snapshot: Snapshot, radius_arcsec: float, match_fwhm_arcsec: float) -> ForcedPlan:
+    """Return the plan to measure at the positions of a table of the lake.
+
+    Raises
+    ------
+    BadArguments
+        When the table has no positions.
+    """
+    if not snapshot.is_positional:
+        raise BadArguments(f"--positions {name}: it has no positions; give objects, detections or a catalog")
+    table = declared(name, snapshot)
+    key = table.column(table.key[0])
+    reader = RegionReader(snapshot.storage, snapshot.files, ("ra", "dec", key.name))
+    return ForcedPlan(reader, key, radius_arcsec, match_fwhm_arcsec)
 
 
 def rejects_of(found: DataFrame) -> DataFrame:

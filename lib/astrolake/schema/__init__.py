@@ -1,5 +1,6 @@
 """Every table's columns, declared once; all other schemas are derived from here."""
 
+from astrolake.schema.forced import FORCED
 from astrolake.schema.model import HEALPIX_COLUMN, PARTITION_COLUMNS, Column, Table
 from astrolake.schema.quality import IMAGE_QUALITY
 from astrolake.schema.tables import (
@@ -24,6 +25,7 @@ __all__ = [
     "CROSSMATCH",
     "DETECTIONS",
     "EBV",
+    "FORCED",
     "HEALPIX_COLUMN",
     "IMAGES",
     "IMAGE_QUALITY",

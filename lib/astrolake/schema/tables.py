@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from astrolake.schema.forced import FORCED
 from astrolake.schema.model import HEALPIX, RUN_ID, Column, Table
 from astrolake.schema.quality import IMAGE_QUALITY
 
@@ -359,6 +360,7 @@ REGISTRY: dict[str, Table] = {
         PIXEL_DETECTIONS,
         IMAGE_QUALITY,
         OBJECTS,
+        FORCED,
         CATALOG,
         CROSSMATCH,
         RUNS,
