@@ -16,7 +16,6 @@ from astrolake.photometry.measure import (
     Scene,
     centroids,
     circular_photometry,
-    half_light_radius,
     isophotal_photometry,
     kron_photometry,
     reaches,
@@ -24,6 +23,7 @@ from astrolake.photometry.measure import (
     surroundings,
 )
 from astrolake.photometry.options import ExtractionOptions
+from astrolake.photometry.petrosian import radial_photometry
 
 
 @dataclass(frozen=True)
@@ -145,17 +145,17 @@ def _measure(sky: Sky, found: Detections, options: ExtractionOptions, gain: floa
     objects, ids = found.objects, np.arange(1, len(found.objects) + 1, dtype=np.int32)
     flags = object_flags(objects["flag"]) | np.int32(found.flags | (Flag.NO_GAIN if gain is None else 0))
     kron = kron_photometry(scene, objects, ids, options)
-    radius = half_light_radius(scene, objects, ids, kron["flux_auto"])
-    centre = centroids(scene, objects, radius)
+    radial = radial_photometry(scene, objects, ids, kron["flux_auto"])
+    centre = centroids(scene, objects, radial["flux_radius"])
     aper = circular_photometry(scene, centre["x"], centre["y"], ids, options.aperture_radii_px)
-    for part in (kron, centre, aper):
+    for part in (kron, radial, centre, aper):
         flags |= part.pop("flags")
     return {
         **centre,
         **kron,
         **isophotal_photometry(scene, objects, found.segments),
         **aper,
-        "flux_radius": radius,
+        **radial,
         **shapes(objects),
         **surroundings(sky, centre["x"], centre["y"]),
         "flags": flags,

@@ -26,6 +26,7 @@ class Flag(IntEnum):
     NO_KRON_RADIUS = 16384
     SKY_FROM_MAP = 32768
     OUTSIDE = 65536
+    NO_PETROSIAN_RADIUS = 1048576
 
 
 #: Meaning of every bit that `flags` may hold.
@@ -43,6 +44,7 @@ FLAGS: dict[int, str] = {
     Flag.ISOPHOTAL_CENTROID: "The windowed centroid ran away: x and y are the isophotal centroid",
     Flag.NO_KRON_RADIUS: "The Kron radius could not be measured: the smallest one was used",
     Flag.SKY_FROM_MAP: "The sky annulus holds too few free pixels: the sky is that of the background map",
+    Flag.NO_PETROSIAN_RADIUS: "The Petrosian ratio does not fall to 0.2: there is no Petrosian flux",
     Flag.OUTSIDE: "The position is NaN or off the image: nothing was measured",
 }
 
