@@ -16,8 +16,9 @@ STEP_PX = 0.25
 _CHUNK_PIXELS = 1 << 17
 #: Reaches are rounded up to this ladder, so that sources of like size are measured together.
 _REACHES_PX = np.unique(np.ceil(8 * 1.25 ** np.arange(40)).astype(np.intp))
-#: The pixels around the centre are cut into this many pieces along each axis.
-_PIECES = 4
+#: Pixels no further than this from the central one are cut into quarters.
+_INNER = 2
+_QUARTERS = ((-0.25, 0.25, -0.25, 0.25), (-0.25, -0.25, 0.25, 0.25))
 _PER_PIXEL = round(1 / STEP_PX)
 _HALF = _PER_PIXEL // 2
 
@@ -49,10 +50,10 @@ def rounded_reach(reach_px: Float64) -> NDArray[np.intp]:
 def growth_curves(scene: Scene, x: Float64, y: Float64, ids: Int32, reach_px: Float64) -> list[Growth]:
     """Measure the flux inside circles around each source, to its own reach.
 
-    A pixel at the distance d enters a circle of radius r with the share r - d' + 1/2, cut to [0, 1], with
-    d' = d + 1 / 24 d the mean distance of its points: the first two moments of the pixel seen from afar.
-    The nine pixels around the centre are cut into pieces, each of which is in or out. Pixels of other
-    sources and off the image count as 0.
+    A square of side s at the distance d enters a circle of radius r with the share (r - d') / s + 1/2, cut to
+    [0, 1], with d' = sqrt(d^2 + s^2 / 12) the mean distance of its points: mean and spread of the points are
+    those of the square. Pixels are such squares, the 25 around the centre four of half the side each.
+    Pixels of other sources and off the image count as 0.
 
     Parameters
     ----------
@@ -88,15 +89,21 @@ def _curves(scene: Scene, x: Float64, y: Float64, ids: Int32, reach: int) -> Flo
     far = _pixels(scene, ids, column, row, outer)
     shift = np.stack([x - column, y - row]).astype(np.float32)
     n_radii = reach * _PER_PIXEL + 1
-    return _growth_of_pixels(far, outer, shift, n_radii) + _growth_of_pieces(near, inner, shift, n_radii)
+    quarters = [(axis[:, None] + piece).ravel() for axis, piece in zip(inner, _QUARTERS, strict=True)]
+    dx, dy = (np.asarray(axis, np.float32) for axis in quarters)
+    pieces = np.repeat(near / np.float32(4), 4, axis=1)
+    total = _growth(far, tuple(outer.astype(np.float32)), shift, _HALF, n_radii)
+    total += _growth(pieces, (dx, dy), shift, _HALF // 2, n_radii)
+    total[:, 0] = 0
+    return total
 
 
 @lru_cache(maxsize=64)
 def _stencil(reach: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the offsets (x, y) of the nine pixels around the centre, and of the others within a reach."""
+    """Return the offsets (x, y) of the pixels around the centre, and of the others within a reach."""
     offset = np.arange(-reach - 1, reach + 2)
     dy, dx = (grid.ravel() for grid in np.meshgrid(offset, offset, indexing="ij"))
-    inner = np.maximum(np.abs(dx), np.abs(dy)) <= 1
+    inner = np.maximum(np.abs(dx), np.abs(dy)) <= _INNER
     outer = (np.hypot(dx, dy) < reach + 0.5 + np.sqrt(0.5)) & ~inner
     return np.stack([dx[inner], dy[inner]]), np.stack([dx[outer], dy[outer]])
 
@@ -105,15 +112,7 @@ def _pixels(
     scene: Scene, ids: Int32, column: NDArray[np.intp], row: NDArray[np.intp], offset: NDArray[np.intp]
 ) -> NDArray[np.float32]:
     """Return the pixels of each source at the offsets from its pixel, 0 where they are not its own."""
-    ny, nx = scene.sky.residual.shape
-    reach = np.abs(offset).max()
-    inside = None
-    if column.min() >= reach and row.min() >= reach and max(column.max() - nx, row.max() - ny) < -reach:
-        index = (row * nx + column)[:, None] + (offset[1] * nx + offset[0])
-    else:
-        at_x, at_y = column[:, None] + offset[0], row[:, None] + offset[1]
-        inside = (at_x >= 0) & (at_y >= 0) & (at_x < nx) & (at_y < ny)
-        index = at_y.clip(0, ny - 1) * nx + at_x.clip(0, nx - 1)
+    index, inside = _stamp_index(scene.sky.residual.shape, column, row, offset)
     values: NDArray[np.float32] = scene.sky.residual.ravel().take(index, mode="clip")
     if scene.segments is not None:
         owner = scene.segments.ravel().take(index, mode="clip")
@@ -123,34 +122,54 @@ def _pixels(
     return values
 
 
-def _growth_of_pixels(
-    values: NDArray[np.float32], offset: NDArray[np.intp], shift: NDArray[np.float32], n_radii: int
+def _stamp_index(
+    shape: tuple[int, ...], column: NDArray[np.intp], row: NDArray[np.intp], offset: NDArray[np.intp]
+) -> tuple[NDArray[np.intp], NDArray[np.bool_] | None]:
+    """Return where in the flat image lie the pixels at given offsets from each position.
+
+    Parameters
+    ----------
+    shape : (ny, nx)
+    column, row : (n,) int, n > 0
+        Pixels on the image.
+    offset : (2, k) int
+        Steps along columns and along rows.
+
+    Returns
+    -------
+    index : (n, k) int
+        Some pixel of the image where the wanted one lies outside.
+    inside : (n, k) bool or None
+        Which pixels are on the image; None when all are.
+    """
+    ny, nx = shape
+    reach = int(np.abs(offset).max(initial=0))
+    low, high = min(column.min(), row.min()), max(column.max() - nx, row.max() - ny)
+    if low >= reach and high < -reach:
+        return (row * nx + column)[:, None] + (offset[1] * nx + offset[0]), None
+    at_x, at_y = column[:, None] + offset[0], row[:, None] + offset[1]
+    inside = (at_x >= 0) & (at_y >= 0) & (at_x < nx) & (at_y < ny)
+    return at_y.clip(0, ny - 1) * nx + at_x.clip(0, nx - 1), inside
+
+
+def _growth(
+    values: NDArray[np.float32],
+    offset: tuple[NDArray[np.float32], NDArray[np.float32]],
+    shift: NDArray[np.float32],
+    half: int,
+    n_radii: int,
 ) -> Float64:
-    """Let every pixel enter gradually, while the radius grows by one pixel."""
-    dx, dy = offset.astype(np.float32)
-    square = (dx - shift[0][:, None]) ** 2
-    square += (dy - shift[1][:, None]) ** 2
+    """Let squares with a side of 2 half steps enter gradually, while the radius grows by their side."""
+    side = 2 * half * STEP_PX
+    square = (offset[0] - shift[0][:, None]) ** 2
+    square += (offset[1] - shift[1][:, None]) ** 2
+    square += np.float32(side**2 / 12)
     distance = np.sqrt(square)
-    distance += np.float32(1 / 24) / distance
-    flux, moment = _inside(distance, (values, values * distance), n_radii + _HALF)
-    low = np.maximum(np.arange(n_radii) - _HALF, 0)
-    high = np.arange(n_radii) + _HALF
+    flux, moment = _inside(distance, (values, values * distance), n_radii + half)
+    low, high = np.maximum(np.arange(n_radii) - half, 0), np.arange(n_radii) + half
     radius = np.arange(n_radii) * STEP_PX
-    entering = (radius + 0.5) * (flux[:, high] - flux[:, low]) - (moment[:, high] - moment[:, low])
-    return flux[:, low] + entering
-
-
-def _growth_of_pieces(
-    values: NDArray[np.float32], offset: NDArray[np.intp], shift: NDArray[np.float32], n_radii: int
-) -> Float64:
-    """Cut pixels into pieces; a piece enters when the radius reaches it."""
-    ticks = (np.arange(_PIECES) + 0.5) / _PIECES - 0.5
-    piece_y, piece_x = (grid.ravel() for grid in np.meshgrid(ticks, ticks, indexing="ij"))
-    dx, dy = ((axis[:, None] + piece).ravel() for axis, piece in zip(offset, (piece_x, piece_y), strict=True))
-    square = (dx.astype(np.float32) - shift[0][:, None]) ** 2
-    square += (dy.astype(np.float32) - shift[1][:, None]) ** 2
-    shares = np.repeat(values / np.float32(_PIECES**2), _PIECES**2, axis=1)
-    return _inside(np.sqrt(square), (shares,), n_radii)[0]
+    entering = (radius + side / 2) * (flux[:, high] - flux[:, low]) - (moment[:, high] - moment[:, low])
+    return flux[:, low] + entering / side
 
 
 def _inside(

@@ -113,7 +113,7 @@ def isophotal_photometry(scene: Scene, objects: Objects, segments: Int32) -> Col
     noise = scene.sky.noise
     variance: Float64
     if isinstance(noise, np.ndarray):
-        owned = np.flatnonzero(segments)
+        owned = np.flatnonzero(segments != 0)  # of bytes: twice as fast as of integers
         pixel_variance = noise.ravel()[owned].astype(np.float64) ** 2
         sums = np.bincount(segments.ravel()[owned], pixel_variance, len(objects) + 1)
         variance = sums[1:].astype(np.float64)

@@ -21,6 +21,7 @@ _PETRO_SHARES = {"petro_r50": 0.5, "petro_r90": 0.9}
 _REACHES = (5.0, 12.0)
 #: Within a smaller radius a pixel is too coarse for a ring.
 _SMALLEST_PX = 1.0
+#: At two Petrosian radii there is no light left on the rim to be divided.
 _SUBPIX = 1
 
 
