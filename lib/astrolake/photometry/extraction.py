@@ -24,6 +24,7 @@ from astrolake.photometry.measure import (
 )
 from astrolake.photometry.options import ExtractionOptions
 from astrolake.photometry.petrosian import radial_photometry
+from astrolake.photometry.subtiles import extract_parts, subtile_size
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,8 @@ def extract_frame(
     Returns
     -------
     Extraction
-        In the order in which SEP completes sources, which is the same for every run; may be empty.
+        In the order in which SEP completes sources, which is the same for every run; may be empty. Large
+        images are extracted in parts, see `subtile_px`, and their sources come part by part.
 
     Raises
     ------
@@ -114,11 +116,11 @@ def extract_frame(
     options = options or ExtractionOptions()
     if gain is not None and not (np.isfinite(gain) and gain > 0):
         raise BadArguments(f"gain={gain!r} must be positive; leave it out when it is unknown")
+    shape = np.shape(data)
+    if len(shape) == 2 and subtile_size((shape[0], shape[1]), options):
+        return _extract_in_parts(data, bad, variance, options, gain, saturation)
     sky = prepare_sky(data, bad, variance, options)
-    found = detect_sources(sky, options, gain)
-    columns = _measure(sky, found, options, gain)
-    if saturation is not None:
-        columns["flags"][reaches(sky, found.objects, saturation)] |= Flag.SATURATED
+    columns, found = _extract(sky, options, gain, saturation)
     info = FrameInfo(
         background=sky.global_level,
         background_rms=sky.global_rms,
@@ -127,6 +129,36 @@ def extract_frame(
         deblended=not found.flags & Flag.NOT_DEBLENDED,
     )
     return Extraction(columns, options.aperture_radii_px, info)
+
+
+def _extract_in_parts(
+    data: ArrayLike,
+    bad: ArrayLike | None,
+    variance: ArrayLike | None,
+    options: ExtractionOptions,
+    gain: float | None,
+    saturation: float | None,
+) -> Extraction:
+    parts = extract_parts(data, bad, variance, options, lambda sky: _extract(sky, options, gain, saturation))
+    info = FrameInfo(
+        background=parts.sky.global_level,
+        background_rms=parts.sky.global_rms,
+        bad_fraction=parts.bad_fraction,
+        attempts=parts.attempts,
+        deblended=parts.deblended,
+    )
+    return Extraction(parts.columns, options.aperture_radii_px, info)
+
+
+def _extract(
+    sky: Sky, options: ExtractionOptions, gain: float | None, saturation: float | None
+) -> tuple[Columns, Detections]:
+    """Detect and measure the sources of an image without background."""
+    found = detect_sources(sky, options, gain)
+    columns = _measure(sky, found, options, gain)
+    if saturation is not None:
+        columns["flags"][reaches(sky, found.objects, saturation)] |= Flag.SATURATED
+    return columns, found
 
 
 def prepare_sky(

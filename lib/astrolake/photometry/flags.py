@@ -27,6 +27,7 @@ class Flag(IntEnum):
     SKY_FROM_MAP = 32768
     OUTSIDE = 65536
     NO_PETROSIAN_RADIUS = 1048576
+    CUT_BY_SUBTILE = 2097152
 
 
 #: Meaning of every bit that `flags` may hold.
@@ -45,6 +46,7 @@ FLAGS: dict[int, str] = {
     Flag.NO_KRON_RADIUS: "The Kron radius could not be measured: the smallest one was used",
     Flag.SKY_FROM_MAP: "The sky annulus holds too few free pixels: the sky is that of the background map",
     Flag.NO_PETROSIAN_RADIUS: "The Petrosian ratio does not fall to 0.2: there is no Petrosian flux",
+    Flag.CUT_BY_SUBTILE: "The image was extracted in parts, and the source reaches beyond its part",
     Flag.OUTSIDE: "The position is NaN or off the image: nothing was measured",
 }
 
