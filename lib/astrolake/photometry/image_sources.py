@@ -14,6 +14,7 @@ from astrolake.photometry.astrometry import build_wcs
 from astrolake.photometry.extraction import Extraction, extract_frame
 from astrolake.photometry.fits_bytes import file_size
 from astrolake.photometry.fits_io import read_frame
+from astrolake.photometry.flags import Flag
 from astrolake.photometry.magnitudes import calibrate
 from astrolake.photometry.options import ExtractionOptions
 from astrolake.schema import DETECTIONS, HEALPIX_COLUMN, PIXEL_DETECTIONS, Table
@@ -123,11 +124,22 @@ def _sky_columns(
     others = [_footprint(other) for other in overlapping]
     usable = np.isfinite(ra) & np.isfinite(dec)
     primary = np.zeros(len(ra), dtype=bool)
-    primary[usable] = owner_is_self(ra[usable], dec[usable], own, others)
+    cut = _cut_extent_px(columns)[usable] * scale
+    primary[usable] = owner_is_self(ra[usable], dec[usable], own, others, cut)
     # A tiny negative angle wraps to 360.0 exactly, which is 0.
     wrapped = np.mod(ra, 360.0)
     wrapped[wrapped >= 360.0] = 0.0
     return {"ra": wrapped, "dec": dec, "ra_err": error, "dec_err": error, "is_primary": primary}
+
+
+def _cut_extent_px(columns: dict[str, np.ndarray]) -> np.ndarray:
+    """Return how far the isophote reaches of sources that the border of the image cuts, 0 for the others.
+
+    It is the semi-major axis of an ellipse of the isophote's area, a quarter longer because a part of
+    the area is lost.
+    """
+    axis = 1.25 * np.sqrt(columns["n_pixels"] * columns["a"] / (np.pi * columns["b"]))
+    return np.where(columns["flags"] & Flag.TRUNCATED > 0, axis, 0.0)
 
 
 def _footprint(image: Mapping[str, Any]) -> Footprint:
