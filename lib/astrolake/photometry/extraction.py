@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from astrolake.errors import BadArguments
+from astrolake.errors import BadArguments, BadInput
 from astrolake.photometry.background import Sky, native_image, native_variance, subtract_background
 from astrolake.photometry.detection import Detections, detect_sources
-from astrolake.photometry.flags import Flag, object_flags
+from astrolake.photometry.flags import Flag, flags_within, object_flags
 from astrolake.photometry.measure import (
     Columns,
     Scene,
@@ -22,6 +22,7 @@ from astrolake.photometry.measure import (
     shapes,
     surroundings,
 )
+from astrolake.photometry.mesh import Box
 from astrolake.photometry.options import ExtractionOptions
 from astrolake.photometry.petrosian import radial_photometry
 from astrolake.photometry.subtiles import extract_parts, subtile_size
@@ -81,6 +82,7 @@ def extract_frame(
     options: ExtractionOptions | None = None,
     gain: float | None = None,
     saturation: float | None = None,
+    flag_image: NDArray[np.int32] | None = None,
 ) -> Extraction:
     """Detect and measure the sources of an image.
 
@@ -99,6 +101,8 @@ def extract_frame(
         Electrons per image unit. Without it all errors lack photon noise, and all sources are flagged.
     saturation : float, optional
         Pixel value from which on a source is flagged as saturated.
+    flag_image : (ny, nx) int32, optional
+        Bits that a source gets whose isophote holds the pixel, SExtractor's FLAG_IMAGE of type OR.
 
     Returns
     -------
@@ -116,11 +120,17 @@ def extract_frame(
     options = options or ExtractionOptions()
     if gain is not None and not (np.isfinite(gain) and gain > 0):
         raise BadArguments(f"gain={gain!r} must be positive; leave it out when it is unknown")
+    if flag_image is not None and flag_image.shape != np.shape(data):
+        raise BadInput(
+            f"the flag image has the shape {flag_image.shape}, the image {np.shape(data)}", "BadShape"
+        )
     shape = np.shape(data)
     if len(shape) == 2 and subtile_size((shape[0], shape[1]), options):
-        return _extract_in_parts(data, bad, variance, options, gain, saturation)
+        return _extract_in_parts(data, bad, variance, options, gain, saturation, flag_image)
     sky = prepare_sky(data, bad, variance, options)
     columns, found = _extract(sky, options, gain, saturation)
+    if flag_image is not None:
+        columns["flags"] |= flags_within(found.segments, flag_image, len(found.objects))
     info = FrameInfo(
         background=sky.global_level,
         background_rms=sky.global_rms,
@@ -138,8 +148,16 @@ def _extract_in_parts(
     options: ExtractionOptions,
     gain: float | None,
     saturation: float | None,
+    flag_image: NDArray[np.int32] | None,
 ) -> Extraction:
-    parts = extract_parts(data, bad, variance, options, lambda sky: _extract(sky, options, gain, saturation))
+    def measure(sky: Sky, box: Box) -> tuple[Columns, Detections]:
+        columns, found = _extract(sky, options, gain, saturation)
+        if flag_image is not None:
+            part = flag_image[box[0] : box[1], box[2] : box[3]]
+            columns["flags"] |= flags_within(found.segments, part, len(found.objects))
+        return columns, found
+
+    parts = extract_parts(data, bad, variance, options, measure)
     info = FrameInfo(
         background=parts.sky.global_level,
         background_rms=parts.sky.global_rms,

@@ -71,6 +71,18 @@ def aperture_flags(sep_flags: NDArray[np.int16]) -> NDArray[np.int32]:
     return _translate(sep_flags, _FROM_APERTURE)
 
 
+def flags_within(
+    segments: NDArray[np.int32], flag_image: NDArray[np.int32], n_sources: int
+) -> NDArray[np.int32]:
+    """Return the bits of a flag image that the pixels of each source hold, joined; (n_sources,)."""
+    pixels = np.flatnonzero(flag_image)
+    owner = segments.ravel()[pixels]
+    owned = owner > 0
+    out = np.zeros(n_sources + 1, dtype=np.int32)
+    np.bitwise_or.at(out, owner[owned], flag_image.ravel()[pixels[owned]].astype(np.int32))
+    return out[1:]
+
+
 def where(condition: NDArray[np.bool_], flag: Flag) -> NDArray[np.int32]:
     """Return `flag` where the condition holds and 0 elsewhere."""
     return np.where(condition, np.int32(flag), np.int32(0))

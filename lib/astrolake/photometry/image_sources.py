@@ -84,6 +84,7 @@ def image_sources(
         options=replace(options, aperture_radii_px=radii),
         gain=image["gain"],
         saturation=image["saturation"],
+        flag_image=frame.flags,
     )
     columns = _columns(found, image)
     if image["wcs_kind"] == "none" or not image["wcs_header"]:

@@ -29,8 +29,8 @@ _BAND_ROWS = 1024
 #: More than the square of zeros that makes a pixel bad.
 _BLANK_MARGIN_PX = 16
 
-#: Detects and measures the sources of a part.
-Measure = Callable[[Sky], tuple[Columns, Detections]]
+#: Detects and measures the sources of a part, which is this box of the frame.
+Measure = Callable[[Sky, Box], tuple[Columns, Detections]]
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ def _part(
     margin = options.subtile_margin_px
     for growth in range(_GROWTHS + 1):
         box = _grown(inner, margin << growth, frame.shape)
-        columns, found = measure(frame.sky(box))
+        columns, found = measure(frame.sky(box), box)
         own = _owned(columns, box, inner, frame.shape)
         cut = _is_cut(columns, found, box, frame.shape) & own
         if not cut.any():
