@@ -16,6 +16,7 @@ from astrolake.photometry.calibration_plan import HEADER_ONLY, CalibrationPlan
 from astrolake.photometry.extraction import Extraction, extract_frame
 from astrolake.photometry.fits_bytes import file_size
 from astrolake.photometry.fits_io import read_frame
+from astrolake.photometry.flags import Flag
 from astrolake.photometry.image_quality import Photometric, photometric_scale, quality_row
 from astrolake.photometry.magnitudes import calibrate
 from astrolake.photometry.options import ExtractionOptions
@@ -93,6 +94,7 @@ def image_sources(
         options=replace(options, aperture_radii_px=radii),
         gain=image["gain"],
         saturation=image["saturation"],
+        flag_image=frame.flags,
     )
     found = extract(frame.data)
     if image["wcs_kind"] == "none" or not image["wcs_header"]:
@@ -143,11 +145,22 @@ def _sky_columns(
     others = [_footprint(other) for other in overlapping]
     usable = np.isfinite(ra) & np.isfinite(dec)
     primary = np.zeros(len(ra), dtype=bool)
-    primary[usable] = owner_is_self(ra[usable], dec[usable], own, others)
+    cut = _cut_extent_px(columns)[usable] * scale
+    primary[usable] = owner_is_self(ra[usable], dec[usable], own, others, cut)
     # A tiny negative angle wraps to 360.0 exactly, which is 0.
     wrapped = np.mod(ra, 360.0)
     wrapped[wrapped >= 360.0] = 0.0
     return {"ra": wrapped, "dec": dec, "ra_err": error, "dec_err": error, "is_primary": primary}
+
+
+def _cut_extent_px(columns: dict[str, np.ndarray]) -> np.ndarray:
+    """Return how far the isophote reaches of sources that the border of the image cuts, 0 for the others.
+
+    It is the semi-major axis of an ellipse of the isophote's area, a quarter longer because a part of
+    the area is lost.
+    """
+    axis = 1.25 * np.sqrt(columns["n_pixels"] * columns["a"] / (np.pi * columns["b"]))
+    return np.where(columns["flags"] & Flag.TRUNCATED > 0, axis, 0.0)
 
 
 def _footprint(image: Mapping[str, Any]) -> Footprint:

@@ -44,6 +44,11 @@ class ExtractionOptions:
         radius and kron_min_radius (SExtractor's PHOT_AUTOPARAMS).
     mask_neighbours : bool
         Leave the pixels of other sources out of every aperture.
+    subtile_px : int or None
+        Size of the parts that a large image is extracted in, 0 for always in one piece. None decides by
+        the image: parts of 3072 px from 40 million pixels on.
+    subtile_margin_px : int
+        How far a part reaches beyond what it owns; it grows where sources reach further.
 
     Raises
     ------
@@ -64,6 +69,8 @@ class ExtractionOptions:
     kron_factor: float = 2.5
     kron_min_radius: float = 3.5
     mask_neighbours: bool = True
+    subtile_px: int | None = None
+    subtile_margin_px: int = 256
 
     def __post_init__(self) -> None:
         for name in ("detect_sigma", "kron_factor"):
@@ -76,6 +83,15 @@ class ExtractionOptions:
         _require(self.kron_min_radius >= 0, "kron_min_radius", self.kron_min_radius, "must not be negative")
         radii = self.aperture_radii_px
         _require(all(radius > 0 for radius in radii), "aperture_radii_px", radii, "must all be positive")
+        _require(
+            self.subtile_px is None or self.subtile_px == 0 or self.subtile_px >= self.background_box_px,
+            "subtile_px",
+            self.subtile_px,
+            "must be 0, or at least background_box_px",
+        )
+        _require(
+            self.subtile_margin_px >= 16, "subtile_margin_px", self.subtile_margin_px, "must be at least 16"
+        )
         _require(self.noise in ("local", "global"), "noise", self.noise, "must be 'local' or 'global'")
         if self.kernel is not None:
             widths = {len(row) for row in self.kernel}
