@@ -26,6 +26,10 @@ class Flag(IntEnum):
     NO_KRON_RADIUS = 16384
     SKY_FROM_MAP = 32768
     OUTSIDE = 65536
+    PSF_FALLBACK = 1048576
+    PSF_NOT_FITTED = 2097152
+    PSF_INCOMPLETE = 4194304
+    FROM_RESIDUAL = 8388608
 
 
 #: Meaning of every bit that `flags` may hold.
@@ -44,6 +48,10 @@ FLAGS: dict[int, str] = {
     Flag.NO_KRON_RADIUS: "The Kron radius could not be measured: the smallest one was used",
     Flag.SKY_FROM_MAP: "The sky annulus holds too few free pixels: the sky is that of the background map",
     Flag.OUTSIDE: "The position is NaN or off the image: nothing was measured",
+    Flag.PSF_FALLBACK: "Too few stars: the PSF is a profile of a width from moments or from the header",
+    Flag.PSF_NOT_FITTED: "The PSF fit did not converge, or the source ran away: its position was kept",
+    Flag.PSF_INCOMPLETE: "Bad or saturated pixels, or the image border, take part of the PSF's light",
+    Flag.FROM_RESIDUAL: "Found only after the light of brighter neighbours had been subtracted",
 }
 
 _FROM_OBJECT = {

@@ -10,6 +10,8 @@ from astrolake.errors import BadArguments
 
 Kernel = tuple[tuple[float, ...], ...]
 
+PSF_KINDS = ("none", "moffat", "gaussian", "empirical")
+
 #: SExtractor's default detection filter, a pyramid of 2 px FWHM.
 DEFAULT_KERNEL: Kernel = ((1.0, 2.0, 1.0), (2.0, 4.0, 2.0), (1.0, 2.0, 1.0))
 
@@ -44,6 +46,14 @@ class ExtractionOptions:
         radius and kron_min_radius (SExtractor's PHOT_AUTOPARAMS).
     mask_neighbours : bool
         Leave the pixels of other sources out of every aperture.
+    psf : {'none', 'moffat', 'gaussian', 'empirical'}
+        Kind of point-spread function for PSF photometry; 'empirical' corrects a Moffat profile by the
+        residuals of the stars and varies over the field. 'none' leaves it out.
+    psf_fit_radius_px : float or None
+        Pixels nearer than this to a source enter its fit; None is 1.75 FWHM.
+    crowded : {'auto', 'yes', 'no'}
+        Whether PSF photometry maps the background again and looks for more sources once the sources are
+        taken away; 'auto' decides by how many sources have near neighbours.
 
     Raises
     ------
@@ -64,6 +74,9 @@ class ExtractionOptions:
     kron_factor: float = 2.5
     kron_min_radius: float = 3.5
     mask_neighbours: bool = True
+    psf: Literal["none", "moffat", "gaussian", "empirical"] = "none"
+    psf_fit_radius_px: float | None = None
+    crowded: Literal["auto", "yes", "no"] = "auto"
 
     def __post_init__(self) -> None:
         for name in ("detect_sigma", "kron_factor"):
@@ -77,6 +90,10 @@ class ExtractionOptions:
         radii = self.aperture_radii_px
         _require(all(radius > 0 for radius in radii), "aperture_radii_px", radii, "must all be positive")
         _require(self.noise in ("local", "global"), "noise", self.noise, "must be 'local' or 'global'")
+        _require(self.psf in PSF_KINDS, "psf", self.psf, f"must be one of {', '.join(PSF_KINDS)}")
+        _require(self.crowded in ("auto", "yes", "no"), "crowded", self.crowded, "must be auto, yes or no")
+        fit_radius = self.psf_fit_radius_px
+        _require(fit_radius is None or fit_radius > 0, "psf_fit_radius_px", fit_radius, "must be positive")
         if self.kernel is not None:
             widths = {len(row) for row in self.kernel}
             _require(

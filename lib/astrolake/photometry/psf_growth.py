@@ -1,0 +1,159 @@
+"""The growth curve of stars: what ties PSF fluxes to apertures, and apertures to the total flux."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import sep
+
+from astrolake.photometry.psf_model import FieldBasis, Float64, PsfModel
+from astrolake.photometry.psf_pixels import Canvas
+
+#: Radius of the aperture that is taken for the total, in FWHM.
+_TOTAL_FWHM = 5.0
+#: Error of the background around a star, in units of the noise of a pixel.
+_SKY_ERROR = 0.015
+_CLIP_ROUNDS, _CLIP_SIGMA = 5, 3.0
+#: Stars differ by this much anyway: the brightest few must not decide alone.
+_FLOOR = 0.003
+#: Stars needed for a ratio that varies over the field; how much it is expected to vary from centre to edge.
+_MIN_FOR_SLOPE, _SLOPE_PRIOR = 15, 0.03
+_SUBPIX = 5
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A measured quantity over what the model says, as a function of position.
+
+    Parameters
+    ----------
+    basis : FieldBasis
+    coefficients : tuple of float
+    error : float
+        Error of the ratio at the centre of the field; NaN when it was not measured.
+    n_stars : int
+    """
+
+    basis: FieldBasis = FieldBasis()
+    coefficients: tuple[float, ...] = (1.0,)
+    error: float = float("nan")
+    n_stars: int = 0
+
+    def __call__(self, x: Float64, y: Float64) -> Float64:
+        """Return the ratio at positions of shape (n,)."""
+        return self.basis(x, y) @ np.asarray(self.coefficients)
+
+
+@dataclass(frozen=True)
+class StarFluxes:
+    """The stars of the growth curve: positions and PSF fluxes with errors, arrays of shape (n,)."""
+
+    x: Float64
+    y: Float64
+    flux: Float64
+    flux_err: Float64
+
+
+class Growth:
+    """Growth curve of the stars of an image, on the picture from which all other sources are taken away.
+
+    Parameters
+    ----------
+    canvas : Canvas
+        With all sources drawn.
+    model : PsfModel
+    stars : StarFluxes
+    """
+
+    def __init__(self, canvas: Canvas, model: PsfModel, stars: StarFluxes) -> None:
+        self.model = model
+        good = np.isfinite(stars.flux) & (stars.flux > 0)
+        self.stars = StarFluxes(stars.x[good], stars.y[good], stars.flux[good], stars.flux_err[good])
+        self._canvas = canvas
+        inner = canvas.inner
+        self._blocked = ~np.isfinite(canvas.variance[inner])
+        self._residual = np.where(self._blocked, 0, canvas.image[inner] - canvas.drawn[inner])
+        self.total_radius_px = min(_TOTAL_FWHM * model.fwhm_px, model.radius_px - 1)
+        self.total = self.ratio(self.total_radius_px)
+
+    def ratio(self, radius_px: float) -> Ratio:
+        """Return the flux of stars in an aperture over that of the fitted model in the same aperture."""
+        stars = self.stars
+        if len(stars.x) == 0:
+            return Ratio()
+        expected = stars.flux * self.model.growth(radius_px, stars.x, stars.y)
+        left, _, _ = sep.sum_circle(self._residual, stars.x, stars.y, radius_px, subpix=_SUBPIX)
+        area = np.pi * radius_px**2
+        measured = 1 + left / expected
+        variance = (area + (_SKY_ERROR * area) ** 2) * self._canvas.typical_noise() ** 2
+        # The photon noise of the stars is common to both fluxes, but for the wings.
+        error = np.sqrt(variance / expected**2 + _FLOOR**2)
+        return self._fit(measured, error)
+
+    def _fit(self, measured: Float64, error: Float64) -> Ratio:
+        """Fit a plane (or a constant, for few stars or a model that varies itself) and clip outliers."""
+        stars, shape = self.stars, self._canvas.shape
+        sloped = len(measured) >= _MIN_FOR_SLOPE and self.model.basis.degree == 0
+        basis = FieldBasis.of_shape(1 if sloped else 0, shape)
+        terms = basis(stars.x, stars.y)
+        prior = np.diag([0.0] + [1 / _SLOPE_PRIOR**2] * (terms.shape[1] - 1))
+        weight = 1 / error**2
+        centre = np.median(measured)
+        used = np.abs(measured - centre) < np.maximum(5 * error, 0.1)
+        for _ in range(_CLIP_ROUNDS):
+            weights = np.where(used, weight, 0)
+            matrix = (terms * weights[:, None]).T @ terms + prior
+            solution = np.linalg.solve(matrix + 1e-9 * np.eye(len(matrix)), terms.T @ (weights * measured))
+            pull = (measured - terms @ solution) / error
+            spread = max(1.0, 1.4826 * float(np.median(np.abs(pull[used])))) if used.any() else 1.0
+            kept = np.abs(pull) < _CLIP_SIGMA * spread
+            if (kept == used).all() or not kept.any():
+                break
+            used = kept
+        scatter = max(1.0, float(np.sqrt(np.mean(pull[used] ** 2))))
+        sigma = scatter * float(np.sqrt(np.linalg.inv(matrix + 1e-9 * np.eye(len(matrix)))[0, 0]))
+        return Ratio(basis, tuple(float(value) for value in solution), sigma, int(used.sum()))
+
+    def correction(self, radius_px: float) -> ApertureCorrection:
+        """Return the aperture correction for one radius."""
+        within = self.ratio(radius_px) if len(self.stars.x) else Ratio()
+        return ApertureCorrection(self.model, radius_px, within, self.total)
+
+
+@dataclass(frozen=True, eq=False)
+class ApertureCorrection:
+    """From the flux in an aperture to the total flux of a star.
+
+    Parameters
+    ----------
+    model : PsfModel
+    radius_px : float
+    within, total : Ratio
+        Measured over modelled flux in the aperture, and in the one taken for the total.
+    """
+
+    model: PsfModel
+    radius_px: float
+    within: Ratio
+    total: Ratio
+
+    def fraction(self, x: Float64, y: Float64) -> Float64:
+        """Return the fraction of a star's flux within the aperture, at positions of shape (n,)."""
+        return self.model.growth(self.radius_px, x, y) * self.within(x, y) / self.total(x, y)
+
+    @property
+    def error(self) -> float:
+        """Relative error of the fraction; NaN without stars."""
+        return float(np.hypot(self.within.error, self.total.error))
+
+    def magnitudes(self, x: Float64, y: Float64) -> tuple[Float64, Float64]:
+        """Return what to add to an aperture magnitude, and its error, arrays of shape (n,)."""
+        fraction = self.fraction(x, y)
+        error = 2.5 / np.log(10) * self.error
+        return 2.5 * np.log10(np.where(fraction > 0, fraction, np.nan)), np.full(len(x), error)
+
+
+def without_stars(model: PsfModel, radius_px: float) -> ApertureCorrection:
+    """Return the correction of a model that no star of the image supports: its error is unknown."""
+    return ApertureCorrection(model, radius_px, Ratio(), replace(Ratio()))
