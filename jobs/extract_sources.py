@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from typing import cast
 
 from astrolake.errors import BadArguments
 from astrolake.job import Job, JobArgs, JobContext, Outcome, flag, main
@@ -11,7 +12,7 @@ from astrolake.lake.reader import spark_fields
 from astrolake.lake.staging import Staged
 from astrolake.lake.writer import Replace
 from astrolake.photometry import spark as stage
-from astrolake.photometry.options import ExtractionOptions
+from astrolake.photometry.options import ExtractionOptions, PsfKind
 from astrolake.schema import DETECTIONS, PIXEL_DETECTIONS
 
 _TABLES = (DETECTIONS, PIXEL_DETECTIONS)
@@ -26,13 +27,21 @@ class ExtractSourcesArgs(JobArgs):
     where: str = flag("", help='SQL condition on the table images, e.g. "mjd > 59000"')
     detect_sigma: float = flag(1.5, help="threshold in units of the noise of a pixel")
     min_pixels: int = flag(5, help="connected pixels above the threshold that make a source")
+    psf: str = flag(
+        "moffat", help="PSF photometry: moffat, gaussian, empirical (varies over the field), none"
+    )
     aperture_radii_arcsec: tuple[float, ...] = flag((1.5, 3.0, 5.0), help="radii of the circular apertures")
 
     def check(self) -> None:
         """Refuse options that the kernel refuses, before Spark starts."""
-        ExtractionOptions(self.detect_sigma, self.min_pixels, aperture_radii_px=self.aperture_radii_arcsec)
+        self.extraction()
         if len(self.aperture_radii_arcsec) < 2:
             raise BadArguments("--aperture-radii-arcsec: give two radii or more, objects use the second")
+
+    def extraction(self) -> ExtractionOptions:
+        """Return the options of the kernel; the radii become pixels with each image's scale."""
+        radii, psf = self.aperture_radii_arcsec, cast(PsfKind, self.psf)
+        return ExtractionOptions(self.detect_sigma, self.min_pixels, aperture_radii_px=radii, psf=psf)
 
 
 def run(args: ExtractSourcesArgs, context: JobContext) -> Outcome:
@@ -42,8 +51,7 @@ def run(args: ExtractSourcesArgs, context: JobContext) -> Outcome:
     stages = (*map(writer.stage_spec, _TABLES), writer.stage_as(stage.STATUSES, stage.STATUS_SCHEMA))
     images = context.read("images")
     chosen, count = stage.select_images(images, args.band, args.survey, args.where)
-    extraction = ExtractionOptions(args.detect_sigma, args.min_pixels)
-    options = stage.SourceOptions(extraction, args.aperture_radii_arcsec, args.storage_options, stages)
+    options = stage.SourceOptions(args.extraction(), args.aperture_radii_arcsec, args.storage_options, stages)
     found = stage.source_reports(stage.with_overlaps(images, chosen), count, options)
     staged, counts = stage.collect_sources(found)
     statuses = writer.staged_frame(staged[stage.STATUSES], spark_fields(stage.STATUS_SCHEMA))

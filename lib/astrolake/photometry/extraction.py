@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -24,6 +24,7 @@ from astrolake.photometry.measure import (
     surroundings,
 )
 from astrolake.photometry.options import ExtractionOptions
+from astrolake.photometry.psf_frame import PsfInfo, measure_psf
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class FrameInfo:
         Detection runs: 1, and 1 more for every time SEP's limits were raised.
     deblended : bool
         False when the image was too crowded for deblending.
+    psf : PsfInfo
+        The point-spread function, where PSF photometry was asked for.
     """
 
     background: float
@@ -47,6 +50,7 @@ class FrameInfo:
     bad_fraction: float
     attempts: int
     deblended: bool
+    psf: PsfInfo = field(default_factory=PsfInfo)
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ def extract_frame(
     options: ExtractionOptions | None = None,
     gain: float | None = None,
     saturation: float | None = None,
+    psf_fwhm_px: float | None = None,
 ) -> Extraction:
     """Detect and measure the sources of an image.
 
@@ -98,11 +103,14 @@ def extract_frame(
         Electrons per image unit. Without it all errors lack photon noise, and all sources are flagged.
     saturation : float, optional
         Pixel value from which on a source is flagged as saturated.
+    psf_fwhm_px : float, optional
+        Width of the point-spread function to assume where there are too few stars to measure it.
 
     Returns
     -------
     Extraction
-        In the order in which SEP completes sources, which is the same for every run; may be empty.
+        In the order in which SEP completes sources, which is the same for every run; may be empty. Sources
+        that PSF photometry finds in a crowded field follow.
 
     Raises
     ------
@@ -119,12 +127,25 @@ def extract_frame(
     columns = _measure(sky, found, options, gain)
     if saturation is not None:
         columns["flags"][reaches(sky, found.objects, saturation)] |= Flag.SATURATED
+    psf = PsfInfo()
+    if options.psf != "none":
+        columns, psf = measure_psf(
+            sky,
+            found,
+            columns,
+            options,
+            lambda image, sources: _measure(image, sources, options, gain),
+            gain=gain,
+            saturation=saturation,
+            header_fwhm_px=psf_fwhm_px,
+        )
     info = FrameInfo(
         background=sky.global_level,
         background_rms=sky.global_rms,
         bad_fraction=0.0 if sky.bad is None else float(sky.bad.mean()),
         attempts=found.attempts,
         deblended=not found.flags & Flag.NOT_DEBLENDED,
+        psf=psf,
     )
     return Extraction(columns, options.aperture_radii_px, info)
 

@@ -16,6 +16,7 @@ from astrolake.photometry.fits_bytes import file_size
 from astrolake.photometry.fits_io import read_frame
 from astrolake.photometry.magnitudes import calibrate
 from astrolake.photometry.options import ExtractionOptions
+from astrolake.photometry.psf_photometry import blank_columns
 from astrolake.schema import DETECTIONS, HEALPIX_COLUMN, PIXEL_DETECTIONS, Table
 from astrolake.schema.arrow import arrow_schema
 from astrolake.sky.healpix import healpix29
@@ -83,6 +84,7 @@ def image_sources(
         options=replace(options, aperture_radii_px=radii),
         gain=image["gain"],
         saturation=image["saturation"],
+        psf_fwhm_px=image["psf_fwhm_arcsec"] / scale if scale and image["psf_fwhm_arcsec"] else None,
     )
     columns = _columns(found, image)
     if image["wcs_kind"] == "none" or not image["wcs_header"]:
@@ -98,9 +100,8 @@ def image_sources(
 def _columns(found: Extraction, image: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Return the measures and the columns that say where they come from."""
     n = len(found)
-    columns: dict[str, np.ndarray] = dict(
-        calibrate(found, image["zero_point_ab"], image["pixel_scale_arcsec"])
-    )
+    columns: dict[str, np.ndarray] = blank_columns(n, len(found.aperture_radii_px))
+    columns |= calibrate(found, image["zero_point_ab"], image["pixel_scale_arcsec"])
     number = np.arange(n)
     columns["number"] = number
     columns["detection_id"] = (

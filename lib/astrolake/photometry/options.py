@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from astrolake.errors import BadArguments
 
 Kernel = tuple[tuple[float, ...], ...]
 
-PSF_KINDS = ("none", "moffat", "gaussian", "empirical")
+PsfKind = Literal["none", "moffat", "gaussian", "empirical"]
+PSF_KINDS: tuple[str, ...] = get_args(PsfKind)
 
 #: SExtractor's default detection filter, a pyramid of 2 px FWHM.
 DEFAULT_KERNEL: Kernel = ((1.0, 2.0, 1.0), (2.0, 4.0, 2.0), (1.0, 2.0, 1.0))
@@ -74,7 +75,7 @@ class ExtractionOptions:
     kron_factor: float = 2.5
     kron_min_radius: float = 3.5
     mask_neighbours: bool = True
-    psf: Literal["none", "moffat", "gaussian", "empirical"] = "none"
+    psf: PsfKind = "none"
     psf_fit_radius_px: float | None = None
     crowded: Literal["auto", "yes", "no"] = "auto"
 

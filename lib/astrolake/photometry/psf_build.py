@@ -14,11 +14,11 @@ from astrolake.photometry.psf_pixels import Canvas, corners
 from astrolake.photometry.psf_profiles import Profile, pixel_average, profile_model
 
 #: Pixels within this many FWHM of a star shape the profile. A Gaussian has no wings: they must not widen it.
-_FIT_FWHM = {"moffat": 3.0, "gaussian": 1.2}
+FIT_FWHM = {"moffat": 3.0, "gaussian": 1.2}
 #: Half the side of the tables, in FWHM.
 TABLE_FWHM = 5.5
 #: What all stars have in common is calibrated away: only so much of a bad profile counts as noise.
-_MAX_ERROR = 0.03
+MAX_ERROR = 0.03
 #: Stars that the profile is fitted to, at most.
 _PROFILE_STARS = 40
 _ROUNDS, _STILL = 12, 1e-3
@@ -77,9 +77,14 @@ class StarStamps:
 
 
 def take_stars(
-    canvas: Canvas, x: Float64, y: Float64, half: int, others: NDArray[np.bool_] | None = None
+    canvas: Canvas,
+    x: Float64,
+    y: Float64,
+    half: int,
+    others: NDArray[np.bool_] | None = None,
+    own: tuple[PsfModel, Float64] | None = None,
 ) -> StarStamps:
-    """Return the stamps of stars.
+    """Return the stamps of stars, with their neighbours masked or, where all are drawn, taken away.
 
     Parameters
     ----------
@@ -89,6 +94,8 @@ def take_stars(
         Radius of the circle, px.
     others : (n, size, size) bool, optional
         Pixels of each stamp that belong to neighbours.
+    own : (model, fluxes), optional
+        What was drawn for the stars themselves; everything else that was drawn is subtracted.
     """
     size = 2 * half + 1
     corner = corners(x, y, half)
@@ -96,6 +103,10 @@ def take_stars(
     inside = np.flatnonzero(np.hypot(axis[:, None], axis).ravel() <= half)
     data = canvas.take(canvas.image, corner, size)
     variance = canvas.take(canvas.variance, corner, size)
+    if own is not None:
+        model, flux = own
+        light = model.stamps(x, y, corner, size) * flux[:, None, None].astype(np.float32)
+        data = data - canvas.take(canvas.drawn, corner, size) + light
     if others is not None:
         variance = np.where(others, np.float32(np.inf), variance)
     row, column = np.divmod(inside, size)
@@ -165,9 +176,7 @@ class _StarState:
     @classmethod
     def of(cls, stamps: StarStamps) -> _StarState:
         flux = np.where(np.isfinite(stamps.variance), stamps.data, 0).sum(axis=1, dtype=np.float64)
-        return cls(
-            stamps, np.maximum(flux, 1e-6), stamps.x - stamps.middle_x, stamps.y - stamps.middle_y
-        )
+        return cls(stamps, np.maximum(flux, 1e-6), stamps.x - stamps.middle_x, stamps.y - stamps.middle_y)
 
     def part(self, chosen: NDArray[np.bool_]) -> _StarState:
         return _StarState(self.stamps.part(chosen), self.flux[chosen], self.dx[chosen], self.dy[chosen])
@@ -269,9 +278,9 @@ def analytic_model(
     fwhm_px : float
         First guess.
     """
-    stamps = take(max(3, round(_FIT_FWHM[kind] * fwhm_px)))
+    stamps = take(max(3, round(FIT_FWHM[kind] * fwhm_px)))
     profile, kept = fit_profile(stamps, kind, fwhm_px)
     model = profile_model(profile, max(4.0, TABLE_FWHM * profile.fwhm), n_stars=int(kept.sum()))
     stamps = stamps.part(kept)
     stamps, flux = fit_star_fluxes(stamps.part(_brightest(stamps, _PROFILE_STARS)), model, 2)
-    return replace(model, error=min(profile_error(stamps, flux, model), _MAX_ERROR)), kept
+    return model.with_error(min(profile_error(stamps, flux, model), MAX_ERROR)), kept

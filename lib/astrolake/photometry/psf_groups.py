@@ -81,7 +81,7 @@ class NormalEquations:
         Sources without neighbours are solved exactly by the preconditioner.
         """
         inverse = inverse_3x3(self.diagonal)
-        step = np.einsum("nij,nj->ni", inverse, gradient)
+        step: Float64 = np.einsum("nij,nj->ni", inverse, gradient)
         linked = np.flatnonzero(self.links.linked)
         if len(linked):
             step[linked] = self._solve_linked(linked, inverse[linked], gradient[linked])
@@ -100,7 +100,10 @@ class NormalEquations:
             if size <= target:
                 break
             image = matrix @ direction
-            length = size / max(float(np.dot(direction, image)), np.finfo(float).tiny)
+            curvature = float(np.dot(direction, image))
+            if curvature <= 0:  # rounding has made nearly identical sources indefinite
+                break
+            length = size / curvature
             solution += length * direction
             residual -= length * image
             prepared = _precondition(inverse, residual)
@@ -135,7 +138,10 @@ class NormalEquations:
             neighbour, pair = self._strongest(linked)
             members = np.concatenate([linked[:, None], neighbour], axis=1)
             inverse = _safe_inverse(self._local(members, pair, 1.0))[:, :3]
-            out[linked] = inverse @ noise._local(members, pair, 0.0) @ inverse.swapaxes(1, 2)
+            free = inverse @ noise._local(members, pair, 0.0) @ inverse.swapaxes(1, 2)
+            # What rounding does to nearly identical sources must not make them better than alone.
+            lost = (np.einsum("nii->ni", free) < np.einsum("nii->ni", out[linked])).any(axis=1)
+            out[linked] = np.where(lost[:, None, None], np.maximum(free, out[linked]), free)
         return out
 
     def _local(self, members: Index, pair: Index, missing: float) -> Float64:
@@ -194,16 +200,17 @@ def inverse_3x3(matrices: Float64) -> Float64:
     out[:, 1, 2] = out[:, 2, 1] = b * c - a * e
     out[:, 2, 2] = a * d - b * b
     determinant = a * out[:, 0, 0] + b * out[:, 0, 1] + c * out[:, 0, 2]
-    return out / np.where(determinant == 0, np.finfo(float).tiny, determinant)[:, None, None]
+    out /= np.where(determinant == 0, np.finfo(float).tiny, determinant)[:, None, None]
+    return out
 
 
 def _precondition(inverse: Float64, vector: Float64) -> Float64:
-    return np.einsum("nij,nj->ni", inverse, vector.reshape(-1, 3)).ravel()
+    return np.asarray(np.einsum("nij,nj->ni", inverse, vector.reshape(-1, 3)).ravel())
 
 
 def _safe_inverse(matrices: Float64) -> Float64:
-    """Return the inverses of symmetric, positive matrices after scaling them; nearly singular ones bounded."""
+    """Return the inverses of symmetric, positive matrices, scaled; nearly singular ones are bounded."""
     scale = np.sqrt(np.einsum("nii->ni", matrices)).clip(min=np.finfo(float).tiny)
     scaled = matrices / scale[:, :, None] / scale[:, None, :]
     scaled += 1e-9 * np.eye(matrices.shape[1])
-    return np.linalg.inv(scaled) / scale[:, :, None] / scale[:, None, :]
+    return np.asarray(np.linalg.inv(scaled) / scale[:, :, None] / scale[:, None, :])

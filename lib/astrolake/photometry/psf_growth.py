@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import sep
@@ -33,16 +33,19 @@ class Ratio:
     error : float
         Error of the ratio at the centre of the field; NaN when it was not measured.
     n_stars : int
+    scatter : float
+        By how much single stars differ from it beyond their noise: the error of a flux that has none.
     """
 
-    basis: FieldBasis = FieldBasis()
+    basis: FieldBasis = field(default_factory=FieldBasis)
     coefficients: tuple[float, ...] = (1.0,)
     error: float = float("nan")
     n_stars: int = 0
+    scatter: float = 0.0
 
     def __call__(self, x: Float64, y: Float64) -> Float64:
         """Return the ratio at positions of shape (n,)."""
-        return self.basis(x, y) @ np.asarray(self.coefficients)
+        return np.asarray(self.basis(x, y) @ np.asarray(self.coefficients))
 
 
 @dataclass(frozen=True)
@@ -92,9 +95,9 @@ class Growth:
         return self._fit(measured, error)
 
     def _fit(self, measured: Float64, error: Float64) -> Ratio:
-        """Fit a plane (or a constant, for few stars or a model that varies itself) and clip outliers."""
+        """Fit a plane, or a constant for few stars, and clip outliers."""
         stars, shape = self.stars, self._canvas.shape
-        sloped = len(measured) >= _MIN_FOR_SLOPE and self.model.basis.degree == 0
+        sloped = len(measured) >= _MIN_FOR_SLOPE
         basis = FieldBasis.of_shape(1 if sloped else 0, shape)
         terms = basis(stars.x, stars.y)
         prior = np.diag([0.0] + [1 / _SLOPE_PRIOR**2] * (terms.shape[1] - 1))
@@ -113,7 +116,10 @@ class Growth:
             used = kept
         scatter = max(1.0, float(np.sqrt(np.mean(pull[used] ** 2))))
         sigma = scatter * float(np.sqrt(np.linalg.inv(matrix + 1e-9 * np.eye(len(matrix)))[0, 0]))
-        return Ratio(basis, tuple(float(value) for value in solution), sigma, int(used.sum()))
+        spread = 1.4826 * float(np.median(np.abs(measured - terms @ solution)))
+        noise = float(np.sqrt(np.median(error**2 - _FLOOR**2)))
+        coefficients = tuple(float(value) for value in solution)
+        return Ratio(basis, coefficients, sigma, int(used.sum()), np.sqrt(max(0.0, spread**2 - noise**2)))
 
     def correction(self, radius_px: float) -> ApertureCorrection:
         """Return the aperture correction for one radius."""
@@ -152,8 +158,3 @@ class ApertureCorrection:
         fraction = self.fraction(x, y)
         error = 2.5 / np.log(10) * self.error
         return 2.5 * np.log10(np.where(fraction > 0, fraction, np.nan)), np.full(len(x), error)
-
-
-def without_stars(model: PsfModel, radius_px: float) -> ApertureCorrection:
-    """Return the correction of a model that no star of the image supports: its error is unknown."""
-    return ApertureCorrection(model, radius_px, Ratio(), replace(Ratio()))

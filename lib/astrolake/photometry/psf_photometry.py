@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,8 @@ from astrolake.photometry.background import Sky
 from astrolake.photometry.flags import Flag
 from astrolake.photometry.measure import Columns, Float64, Int32
 from astrolake.photometry.options import ExtractionOptions
-from astrolake.photometry.psf_build import TABLE_FWHM, StarStamps, analytic_model, take_stars
+from astrolake.photometry.psf_build import FIT_FWHM, TABLE_FWHM, StarStamps, analytic_model, take_stars
+from astrolake.photometry.psf_empirical import empirical_model
 from astrolake.photometry.psf_fit import Fitter, PsfFit
 from astrolake.photometry.psf_growth import Growth, StarFluxes
 from astrolake.photometry.psf_model import PsfModel
@@ -24,10 +25,10 @@ from astrolake.photometry.psf_stars import PsfStars, select_stars
 #: Radius of the fit, in FWHM, where none is given.
 _FIT_RADIUS_FWHM = 1.75
 _FALLBACK_BETA = 3.5
-#: Columns of shape (n,) that PSF photometry adds.
+#: Columns of shape (n,) that PSF photometry and its calibration add.
 PSF_COLUMNS = (
     *("x_psf", "y_psf", "x_psf_err", "y_psf_err", "flux_psf", "flux_psf_err"),
-    *("psf_chi2", "psf_sharpness"),
+    *("mag_psf", "mag_psf_err", "psf_chi2", "psf_sharpness"),
 )
 
 
@@ -59,9 +60,10 @@ def margin_px(fwhm_px: float) -> int:
     return int(np.ceil((1.5 * TABLE_FWHM + 2.0) * fwhm_px)) + 3
 
 
-def build_psf(
-    canvas: Canvas, stars: PsfStars, columns: Columns, kind: str, segments: Int32 | None
-) -> ImagePsf | None:
+Take = Callable[[NDArray[np.intp], int], StarStamps]
+
+
+def build_psf(canvas: Canvas, stars: PsfStars, kind: str, take: Take) -> ImagePsf | None:
     """Return the point-spread function of an image, None when nothing tells its width.
 
     Parameters
@@ -69,11 +71,9 @@ def build_psf(
     canvas : Canvas
     stars : PsfStars
         Without stars the model is a round profile of their width.
-    columns : dict
-        Positions x and y of all sources.
     kind : {'moffat', 'gaussian', 'empirical'}
-    segments : (ny, nx) int32, optional
-        Owner of each pixel, by row of the columns from 1: keeps neighbours out.
+    take : callable
+        Returns the stamps of rows of the extraction for a radius in px.
     """
     if stars.fwhm_px is None:
         return None
@@ -82,22 +82,38 @@ def build_psf(
         profile = Profile(stars.fwhm_px, beta=beta)
         model = profile_model(profile, max(4.0, TABLE_FWHM * profile.fwhm))
         return ImagePsf(model, stars.index, stars.source)
-    take = _taker(canvas, columns, stars.index, segments)
-    model, kept = analytic_model(take, "gaussian" if kind == "gaussian" else "moffat", stars.fwhm_px)
-    return ImagePsf(model, stars.index[kept], "stars")
+
+    def take_stamps(half: int) -> StarStamps:
+        return take(stars.index, half)
+
+    analytic = "gaussian" if kind == "gaussian" else "moffat"
+    model, kept = analytic_model(take_stamps, analytic, stars.fwhm_px)
+    rows = stars.index[kept]
+    if kind == "empirical":
+        stamps = take(rows, max(3, round(FIT_FWHM[analytic] * model.fwhm_px)))
+        model = empirical_model(stamps, model, canvas.shape)
+    return ImagePsf(model, rows, "stars")
 
 
-def _taker(
-    canvas: Canvas, columns: Columns, stars: NDArray[np.intp], segments: Int32 | None
-) -> Callable[[int], StarStamps]:
-    x, y = (np.asarray(columns[name], dtype=np.float64)[stars] for name in ("x", "y"))
+def masked_stamps(canvas: Canvas, columns: Columns, segments: Int32 | None) -> Take:
+    """Return what takes stamps of sources from an image with the pixels of their neighbours masked."""
 
-    def take(half: int) -> StarStamps:
-        others = None
-        if segments is not None:
-            owner = _segment_stamps(segments, x, y, half)
-            others = (owner != 0) & (owner != (stars + 1)[:, None, None])
-        return take_stars(canvas, x, y, half, others)
+    def take(rows: NDArray[np.intp], half: int) -> StarStamps:
+        x, y = (np.asarray(columns[name], dtype=np.float64)[rows] for name in ("x", "y"))
+        if segments is None:
+            return take_stars(canvas, x, y, half)
+        owner = _segment_stamps(segments, x, y, half)
+        return take_stars(canvas, x, y, half, (owner != 0) & (owner != (rows + 1)[:, None, None]))
+
+    return take
+
+
+def cleaned_stamps(canvas: Canvas, fitter: Fitter) -> Take:
+    """Return what takes stamps of sources from an image whose other sources are taken away."""
+
+    def take(rows: NDArray[np.intp], half: int) -> StarStamps:
+        own = (fitter.model, fitter.flux[rows])
+        return take_stars(canvas, fitter.x[rows], fitter.y[rows], half, own=own)
 
     return take
 
@@ -109,7 +125,7 @@ def _segment_stamps(segments: Int32, x: Float64, y: Float64, half: int) -> Int32
     axis = np.arange(2 * half + 1)
     rows = (row[:, None] + axis).clip(0, ny - 1)
     columns = (column[:, None] + axis).clip(0, nx - 1)
-    return segments[rows[:, :, None], columns[:, None, :]]
+    return np.asarray(segments[rows[:, :, None], columns[:, None, :]])
 
 
 def fit_radius(options: ExtractionOptions, model: PsfModel) -> float:
@@ -143,14 +159,14 @@ class PsfPhotometry:
         wrong gives all stars the same wrong fraction.
         """
         fit = self.fit
-        scale = self.growth.total(fit.x, fit.y)
+        scale = self.growth.total(fit.x, fit.y) * self.canvas.unit
         return {
             "x_psf": fit.x,
             "y_psf": fit.y,
             "x_psf_err": fit.x_err,
             "y_psf_err": fit.y_err,
             "flux_psf": fit.flux * scale,
-            "flux_psf_err": fit.flux_err * scale,
+            "flux_psf_err": np.hypot(fit.flux_err, self.growth.total.scatter * fit.flux) * np.abs(scale),
             "psf_chi2": fit.chi2,
             "psf_sharpness": fit.sharpness,
             "flags": fit.flags | np.int32(self.psf.flags),
@@ -164,7 +180,7 @@ class PsfPhotometry:
         return {"aper_correction": out[0], "aper_correction_err": out[1]}
 
 
-def psf_photometry(
+def start_photometry(
     sky: Sky,
     columns: Columns,
     segments: Int32 | None,
@@ -173,8 +189,8 @@ def psf_photometry(
     gain: float | None = None,
     saturation: float | None = None,
     header_fwhm_px: float | None = None,
-) -> PsfPhotometry | None:
-    """Build the point-spread function of an image and fit it to all sources.
+) -> tuple[Canvas, ImagePsf] | None:
+    """Build the point-spread function of an image.
 
     Parameters
     ----------
@@ -193,18 +209,15 @@ def psf_photometry(
 
     Returns
     -------
-    PsfPhotometry, or None when nothing tells the width of the point-spread function.
+    The image to fit on, its sky refined, and its PSF; None when nothing tells the width of the PSF.
     """
     stars = select_stars(columns, header_fwhm_px=header_fwhm_px)
     if stars.fwhm_px is None:
         return None
     canvas = Canvas.of_sky(sky, gain, margin_px(stars.fwhm_px), saturation)
     refine_sky(canvas, options, segments)
-    psf = build_psf(canvas, stars, columns, options.psf, segments)
-    if psf is None:
-        return None
-    fitter = Fitter(canvas, psf.model, columns["x"], columns["y"], fit_radius(options, psf.model))
-    return tie(canvas, psf, fitter.run())
+    psf = build_psf(canvas, stars, options.psf, masked_stamps(canvas, columns, segments))
+    return None if psf is None else (canvas, psf)
 
 
 def refine_sky(canvas: Canvas, options: ExtractionOptions, segments: Int32 | None) -> None:

@@ -12,7 +12,7 @@ from astrolake.photometry.background import Sky
 from astrolake.photometry.psf_model import Float32, Float64, Index, PsfModel
 
 #: Pixels of stamps in memory at a time: bounds the memory, not the result.
-_CHUNK_PIXELS = 1 << 19
+_CHUNK_PIXELS = 1 << 17
 #: Light below this fraction of the noise of a pixel is not drawn.
 _FAINT = 0.05
 
@@ -20,6 +20,8 @@ _FAINT = 0.05
 @dataclass(frozen=True, eq=False)
 class Canvas:
     """An image, the variance of its pixels and a picture of its sources, with room for stamps on all sides.
+
+    Pixels are in units of the noise, so that no unit of an image is too small for single precision.
 
     Parameters
     ----------
@@ -31,14 +33,17 @@ class Canvas:
         Light of the sources drawn so far; `draw` adds to it in place.
     pad : int
         Width of the margin, px.
+    unit : float
+        The unit of the pixels, in units of the image.
     gain : float or None
-        Electrons per image unit.
+        Electrons per unit.
     """
 
     image: Float32
     variance: Float32
     drawn: Float32
     pad: int
+    unit: float
     gain: float | None
 
     @classmethod
@@ -47,16 +52,18 @@ class Canvas:
         shape = tuple(n + 2 * pad for n in sky.residual.shape)
         inner = (slice(pad, -pad), slice(pad, -pad))
         image = np.zeros(shape, np.float32)
-        image[inner] = sky.residual
+        unit = sky.global_rms
+        image[inner] = sky.residual / np.float32(unit)
         variance = np.full(shape, np.inf, np.float32)
-        variance[inner] = np.square(sky.noise)
+        variance[inner] = np.square(sky.noise / np.float32(unit))
         unusable = variance[inner] <= 0
         if sky.bad is not None:
             unusable |= sky.bad
         if saturation is not None:
             unusable |= sky.residual + sky.level >= saturation
         variance[inner][unusable] = np.inf
-        return cls(image, variance, np.zeros(shape, np.float32), pad, gain)
+        drawn = np.zeros(shape, np.float32)
+        return cls(image, variance, drawn, pad, unit, None if gain is None else gain * unit)
 
     @property
     def shape(self) -> tuple[int, int]:

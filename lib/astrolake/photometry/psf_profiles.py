@@ -111,25 +111,22 @@ class Profile:
         ]
         if np.isfinite(self.beta):
             growth = -(2 ** (1 / self.beta)) * np.log(2) / self.beta**2
-            by_beta = (1 / (self.beta - 1) + growth / core - logarithm) * value + slope * radius2 * growth / core
+            by_beta = (
+                1 / (self.beta - 1) + growth / core - logarithm
+            ) * value + slope * radius2 * growth / core
             out.append((self.beta - 1) * by_beta)
         return [np.asarray(part, dtype=dx.dtype) for part in out]
 
 
 def pixel_average(profile: Profile, dx: Real, dy: Real) -> tuple[Real, Real, Real, list[Real]]:
     """Return the value, its derivatives by dx and dy, and those by the shape, integrated over pixels."""
-    nodes, weights = _nodes(profile)
-    total: list[Real] | None = None
+    kind, (nodes, weights) = dx.dtype.type, _nodes(profile)
+    total = [np.zeros_like(dx) for _ in range(3 + profile.n_parameters)]
     for v, weight_v in zip(nodes, weights, strict=True):
         for u, weight_u in zip(nodes, weights, strict=True):
-            parts = profile.derivatives(dx + dx.dtype.type(u), dy + dy.dtype.type(v))
-            weight = dx.dtype.type(weight_u * weight_v)
-            if total is None:
-                total = [weight * part for part in parts]
-            else:
-                for kept, part in zip(total, parts, strict=True):
-                    kept += weight * part
-    assert total is not None
+            parts = profile.derivatives(dx + kind(u), dy + kind(v))
+            for i, part in enumerate(parts):
+                total[i] += kind(weight_u * weight_v) * part
     return total[0], total[1], total[2], total[3:]
 
 

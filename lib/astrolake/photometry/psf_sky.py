@@ -65,4 +65,4 @@ def _middle_mean(values: Float32) -> Float64:
 def _hats(size: int, meshes: int, box_px: int) -> Float32:
     """Return the weights (size, meshes) that interpolate linearly between the middles of meshes."""
     place = ((np.arange(size) + 0.5) / box_px - 0.5).clip(0, meshes - 1)
-    return (1 - np.abs(place[:, None] - np.arange(meshes))).clip(0, 1).astype(np.float32)
+    return np.asarray((1 - np.abs(place[:, None] - np.arange(meshes))).clip(0, 1), np.float32)

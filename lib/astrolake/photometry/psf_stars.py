@@ -157,7 +157,7 @@ def _isolated(columns: Columns, stars: Index, reach_px: float) -> Index:
     )
     star, other = near.row, near.col
     harmful = (other != stars[star]) & (flux[other] > _NEIGHBOUR_FLUX * flux[stars[star]])
-    return stars[np.bincount(star[harmful], minlength=len(stars)) == 0]
+    return np.asarray(stars[np.bincount(star[harmful], minlength=len(stars)) == 0])
 
 
 def _balanced(columns: Columns, stars: Index, signal: Float64) -> Index:
