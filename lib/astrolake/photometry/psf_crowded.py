@@ -14,7 +14,7 @@ from astrolake.photometry.detection import Detections, detect_sources
 from astrolake.photometry.flags import Flag
 from astrolake.photometry.measure import Columns
 from astrolake.photometry.options import ExtractionOptions
-from astrolake.photometry.psf_fit import Fitter, PsfFit
+from astrolake.photometry.psf_fit import ROUGHLY, Fitter, PsfFit
 from astrolake.photometry.psf_photometry import (
     ImagePsf,
     PsfPhotometry,
@@ -38,8 +38,6 @@ _MIN_PROFILE_ERROR = 0.01
 #: What a new source must be after the fit: significant, and no wider or narrower than this.
 _MIN_SIGNAL, _MAX_SHARPNESS = 5.0, 1.0
 
-#: Until the last fit sources need not stand still: steps below this fraction of their errors will do.
-_ROUGHLY = 0.2
 
 #: Measures detections on an image: (image, detections) -> columns.
 Measure = Callable[[Sky, Detections], Columns]
@@ -104,7 +102,7 @@ def crowded_photometry(
     radius, n_known = fit_radius(options, psf.model), len(columns["x"])
     x, y = columns["x"].astype(np.float64), columns["y"].astype(np.float64)
     fitter = Fitter(canvas, psf.model, x, y, radius)
-    fitter.settle(_ROUGHLY)
+    fitter.settle(ROUGHLY)
     parts: list[Columns] = []
     for round_ in range(_DETECTION_ROUNDS):
         refine_sky(canvas, options, None)
@@ -115,7 +113,7 @@ def crowded_photometry(
         x, y = (np.concatenate([a, found[name]]) for a, name in ((fitter.x, "x"), (fitter.y, "y")))
         flux = np.concatenate([fitter.flux, np.zeros(len(found["x"]))])
         fitter = Fitter(canvas, psf.model, x, y, radius, flux=flux)
-        fitter.settle(_ROUGHLY)
+        fitter.settle(ROUGHLY)
     new = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     real = np.concatenate([np.ones(n_known, bool), _is_real(fitter.result(), n_known)])
     x, y, flux = fitter.x[real], fitter.y[real], fitter.flux[real]

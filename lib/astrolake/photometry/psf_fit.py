@@ -24,6 +24,8 @@ _MAX_STEP_FWHM, _MAX_SHIFT_FWHM = 0.25, 0.7
 _MIN_SEPARATION_FWHM = 0.35
 #: A source stands still when its step is below this fraction of its error, or this many px.
 _STILL_SIGMA, _STILL_PX = 0.03, 0.0005
+#: Enough before the sky is mapped again, or more sources are looked for.
+ROUGHLY = 0.2
 #: One that still moves by more than this fraction of its error after the last round was not fitted.
 _RESTLESS_SIGMA = 0.5
 #: Scale of the damping of positions (Levenberg-Marquardt), in FWHM.
@@ -317,7 +319,7 @@ class Fitter:
         hessian = np.matmul(weighted, transposed)
         noise = np.matmul(weighted * (weight * variance)[:, None], transposed)
         used = weight > 0
-        light = np.float32(self.model.error) * design[:, 0] * np.float32(self.flux[part])[:, None]
+        light = design[:, 0] * (self.model.error * self.flux[part]).astype(np.float32)[:, None]
         inverse = np.where(used, 1 / np.where(used, variance + light**2, 1), 0)
         chi2 = (inverse * residual**2).sum(axis=1) / np.maximum(used.sum(axis=1) - 3, 1)
         light = design[:, 0].clip(min=0)

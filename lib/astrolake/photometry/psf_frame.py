@@ -12,13 +12,11 @@ from astrolake.photometry.flags import Flag
 from astrolake.photometry.measure import Columns
 from astrolake.photometry.options import ExtractionOptions
 from astrolake.photometry.psf_crowded import Measure, crowded_photometry, is_crowded
-from astrolake.photometry.psf_fit import Fitter
 from astrolake.photometry.psf_photometry import (
     PsfPhotometry,
     blank_columns,
-    fit_radius,
+    plain_photometry,
     start_photometry,
-    tie,
 )
 
 
@@ -108,9 +106,7 @@ def measure_psf(
         photometry = result.photometry
         columns = {name: np.concatenate([columns[name], result.new[name]]) for name in columns}
     else:
-        radius = fit_radius(options, psf.model)
-        fitter = Fitter(canvas, psf.model, columns["x"], columns["y"], radius)
-        photometry = tie(canvas, psf, fitter.run())
+        photometry = plain_photometry(canvas, psf, columns["x"], columns["y"], found.segments, options)
     added = photometry.columns()
     added["flags"] = columns["flags"] | added["flags"]
     corrections = photometry.aperture_corrections(added["x_psf"], added["y_psf"], radii)

@@ -12,6 +12,8 @@ from astrolake.photometry.psf_pixels import Canvas
 
 #: Radius of the aperture that is taken for the total, in FWHM.
 _TOTAL_FWHM = 5.0
+#: Aperture with which the fluxes of single stars are compared, in FWHM: small enough to hold nothing else.
+_CORE_FWHM = 1.5
 #: Error of the background around a star, in units of the noise of a pixel.
 _SKY_ERROR = 0.015
 _CLIP_ROUNDS, _CLIP_SIGMA = 5, 3.0
@@ -67,6 +69,13 @@ class Growth:
         With all sources drawn.
     model : PsfModel
     stars : StarFluxes
+
+    Attributes
+    ----------
+    total : Ratio
+        Measured over modelled flux in the aperture that is taken for the total.
+    scatter : float
+        Relative error of a PSF flux that has no noise, from the scatter of the stars.
     """
 
     def __init__(self, canvas: Canvas, model: PsfModel, stars: StarFluxes) -> None:
@@ -79,6 +88,7 @@ class Growth:
         self._residual = np.where(self._blocked, 0, canvas.image[inner] - canvas.drawn[inner])
         self.total_radius_px = min(_TOTAL_FWHM * model.fwhm_px, model.radius_px - 1)
         self.total = self.ratio(self.total_radius_px)
+        self.scatter = self.ratio(_CORE_FWHM * model.fwhm_px).scatter
 
     def ratio(self, radius_px: float) -> Ratio:
         """Return the flux of stars in an aperture over that of the fitted model in the same aperture."""
@@ -116,10 +126,11 @@ class Growth:
             used = kept
         scatter = max(1.0, float(np.sqrt(np.mean(pull[used] ** 2))))
         sigma = scatter * float(np.sqrt(np.linalg.inv(matrix + 1e-9 * np.eye(len(matrix)))[0, 0]))
-        spread = 1.4826 * float(np.median(np.abs(measured - terms @ solution)))
-        noise = float(np.sqrt(np.median(error**2 - _FLOOR**2)))
+        # Squares in excess of the noise, weighted by the inverse variance of a square: bright stars tell.
+        excess = (measured - terms @ solution) ** 2 - (error**2 - _FLOOR**2)
+        spread = float(np.average(excess[used], weights=weight[used] ** 2))
         coefficients = tuple(float(value) for value in solution)
-        return Ratio(basis, coefficients, sigma, int(used.sum()), np.sqrt(max(0.0, spread**2 - noise**2)))
+        return Ratio(basis, coefficients, sigma, int(used.sum()), max(0.0, spread) ** 0.5)
 
     def correction(self, radius_px: float) -> ApertureCorrection:
         """Return the aperture correction for one radius."""

@@ -14,7 +14,7 @@ from astrolake.photometry.measure import Columns, Float64, Int32
 from astrolake.photometry.options import ExtractionOptions
 from astrolake.photometry.psf_build import FIT_FWHM, TABLE_FWHM, StarStamps, analytic_model, take_stars
 from astrolake.photometry.psf_empirical import empirical_model
-from astrolake.photometry.psf_fit import Fitter, PsfFit
+from astrolake.photometry.psf_fit import ROUGHLY, Fitter, PsfFit
 from astrolake.photometry.psf_growth import Growth, StarFluxes
 from astrolake.photometry.psf_model import PsfModel
 from astrolake.photometry.psf_pixels import Canvas, corners
@@ -166,7 +166,7 @@ class PsfPhotometry:
             "x_psf_err": fit.x_err,
             "y_psf_err": fit.y_err,
             "flux_psf": fit.flux * scale,
-            "flux_psf_err": np.hypot(fit.flux_err, self.growth.total.scatter * fit.flux) * np.abs(scale),
+            "flux_psf_err": np.hypot(fit.flux_err, self.growth.scatter * fit.flux) * np.abs(scale),
             "psf_chi2": fit.chi2,
             "psf_sharpness": fit.sharpness,
             "flags": fit.flags | np.int32(self.psf.flags),
@@ -218,6 +218,24 @@ def start_photometry(
     refine_sky(canvas, options, segments)
     psf = build_psf(canvas, stars, options.psf, masked_stamps(canvas, columns, segments))
     return None if psf is None else (canvas, psf)
+
+
+def plain_photometry(
+    canvas: Canvas,
+    psf: ImagePsf,
+    x: Float64,
+    y: Float64,
+    segments: Int32 | None,
+    options: ExtractionOptions,
+) -> PsfPhotometry:
+    """Fit all sources of a field that is not crowded.
+
+    The sky is mapped once more on the way: before, it held the wings of the sources.
+    """
+    fitter = Fitter(canvas, psf.model, x, y, fit_radius(options, psf.model))
+    fitter.settle(ROUGHLY)
+    refine_sky(canvas, options, segments)
+    return tie(canvas, psf, fitter.run())
 
 
 def refine_sky(canvas: Canvas, options: ExtractionOptions, segments: Int32 | None) -> None:
