@@ -14,8 +14,8 @@ from astrolake.photometry.psf_pixels import Canvas
 _TOTAL_FWHM = 5.0
 #: Aperture with which the fluxes of single stars are compared, in FWHM: small enough to hold nothing else.
 _CORE_FWHM = 1.5
-#: Error of the background around a star, in units of the noise of a pixel.
-_SKY_ERROR = 0.015
+#: Width of the annulus around it in which the sky is measured, in FWHM.
+_ANNULUS_FWHM = 3.0
 _CLIP_ROUNDS, _CLIP_SIGMA = 5, 3.0
 #: Stars differ by this much anyway: the brightest few must not decide alone.
 _FLOOR = 0.003
@@ -82,11 +82,16 @@ class Growth:
         self.model = model
         good = np.isfinite(stars.flux) & (stars.flux > 0)
         self.stars = StarFluxes(stars.x[good], stars.y[good], stars.flux[good], stars.flux_err[good])
-        self._canvas = canvas
+        self._canvas, self._noise = canvas, canvas.typical_noise()
         inner = canvas.inner
         self._blocked = ~np.isfinite(canvas.variance[inner])
         self._residual = np.where(self._blocked, 0, canvas.image[inner] - canvas.drawn[inner])
         self.total_radius_px = min(_TOTAL_FWHM * model.fwhm_px, model.radius_px - 1)
+        # A plain mean: it holds the light of sources too faint to be fitted, as the apertures do.
+        inner_px, outer_px = self.total_radius_px, self.total_radius_px + _ANNULUS_FWHM * model.fwhm_px
+        self._sky_area = np.pi * (outer_px**2 - inner_px**2)
+        annulus = (self.stars.x, self.stars.y, inner_px, outer_px)
+        self._sky = sep.sum_circann(self._residual, *annulus, subpix=1)[0] / self._sky_area
         self.total = self.ratio(self.total_radius_px)
         self.scatter = self.ratio(_CORE_FWHM * model.fwhm_px).scatter
 
@@ -98,38 +103,35 @@ class Growth:
         expected = stars.flux * self.model.growth(radius_px, stars.x, stars.y)
         left, _, _ = sep.sum_circle(self._residual, stars.x, stars.y, radius_px, subpix=_SUBPIX)
         area = np.pi * radius_px**2
-        measured = 1 + left / expected
-        variance = (area + (_SKY_ERROR * area) ** 2) * self._canvas.typical_noise() ** 2
+        variance = (area + area**2 / self._sky_area) * self._noise**2
         # The photon noise of the stars is common to both fluxes, but for the wings.
         error = np.sqrt(variance / expected**2 + _FLOOR**2)
-        return self._fit(measured, error)
+        return self._fit(1 + (left - area * self._sky) / expected, error)
 
     def _fit(self, measured: Float64, error: Float64) -> Ratio:
         """Fit a plane, or a constant for few stars, and clip outliers."""
-        stars, shape = self.stars, self._canvas.shape
-        sloped = len(measured) >= _MIN_FOR_SLOPE
-        basis = FieldBasis.of_shape(1 if sloped else 0, shape)
+        stars = self.stars
+        basis = FieldBasis.of_shape(1 if len(measured) >= _MIN_FOR_SLOPE else 0, self._canvas.shape)
         terms = basis(stars.x, stars.y)
-        prior = np.diag([0.0] + [1 / _SLOPE_PRIOR**2] * (terms.shape[1] - 1))
+        prior = np.diag([1e-9] + [1 / _SLOPE_PRIOR**2] * (basis.n_terms - 1))
         weight = 1 / error**2
-        centre = np.median(measured)
-        used = np.abs(measured - centre) < np.maximum(5 * error, 0.1)
+        used = np.abs(measured - np.median(measured)) < np.maximum(5 * error, 0.1)
         for _ in range(_CLIP_ROUNDS):
             weights = np.where(used, weight, 0)
             matrix = (terms * weights[:, None]).T @ terms + prior
-            solution = np.linalg.solve(matrix + 1e-9 * np.eye(len(matrix)), terms.T @ (weights * measured))
-            pull = (measured - terms @ solution) / error
-            spread = max(1.0, 1.4826 * float(np.median(np.abs(pull[used])))) if used.any() else 1.0
-            kept = np.abs(pull) < _CLIP_SIGMA * spread
+            rest = measured - terms @ np.linalg.solve(matrix, terms.T @ (weights * measured))
+            limit = _CLIP_SIGMA * max(1.0, 1.4826 * float(np.median(np.abs(rest / error)[used])))
+            kept = np.abs(rest) < limit * error
             if (kept == used).all() or not kept.any():
                 break
             used = kept
-        scatter = max(1.0, float(np.sqrt(np.mean(pull[used] ** 2))))
-        sigma = scatter * float(np.sqrt(np.linalg.inv(matrix + 1e-9 * np.eye(len(matrix)))[0, 0]))
+        scatter = max(1.0, float(np.sqrt(np.mean((rest / error)[used] ** 2))))
+        sigma = scatter * float(np.sqrt(np.linalg.inv(matrix)[0, 0]))
         # Squares in excess of the noise, weighted by the inverse variance of a square: bright stars tell.
-        excess = (measured - terms @ solution) ** 2 - (error**2 - _FLOOR**2)
+        excess = rest**2 - (error**2 - _FLOOR**2)
         spread = float(np.average(excess[used], weights=weight[used] ** 2))
-        coefficients = tuple(float(value) for value in solution)
+        plane = np.linalg.solve(matrix, terms.T @ (weights * measured))
+        coefficients = tuple(float(value) for value in plane)
         return Ratio(basis, coefficients, sigma, int(used.sum()), max(0.0, spread) ** 0.5)
 
     def correction(self, radius_px: float) -> ApertureCorrection:
