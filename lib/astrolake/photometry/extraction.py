@@ -124,7 +124,7 @@ def extract_frame(
         raise BadArguments(f"gain={gain!r} must be positive; leave it out when it is unknown")
     sky = prepare_sky(data, bad, variance, options)
     found = detect_sources(sky, options, gain)
-    columns = _measure(sky, found, options, gain)
+    columns = measure_detections(sky, found, options, gain)
     if saturation is not None:
         columns["flags"][reaches(sky, found.objects, saturation)] |= Flag.SATURATED
     psf = PsfInfo()
@@ -134,7 +134,7 @@ def extract_frame(
             found,
             columns,
             options,
-            lambda image, sources: _measure(image, sources, options, gain),
+            lambda image, sources: measure_detections(image, sources, options, gain),
             gain=gain,
             saturation=saturation,
             header_fwhm_px=psf_fwhm_px,
@@ -161,7 +161,10 @@ def prepare_sky(
     return subtract_background(image, unusable, options, noise)
 
 
-def _measure(sky: Sky, found: Detections, options: ExtractionOptions, gain: float | None) -> Columns:
+def measure_detections(
+    sky: Sky, found: Detections, options: ExtractionOptions, gain: float | None
+) -> Columns:
+    """Return the measures of the detections of an image, but those of PSF photometry."""
     scene = Scene(sky, found.segments if options.mask_neighbours else None, gain)
     objects, ids = found.objects, np.arange(1, len(found.objects) + 1, dtype=np.int32)
     flags = object_flags(objects["flag"]) | np.int32(found.flags | (Flag.NO_GAIN if gain is None else 0))

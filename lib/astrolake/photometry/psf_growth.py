@@ -99,7 +99,7 @@ class Growth:
         """Return the flux of stars in an aperture over that of the fitted model in the same aperture."""
         stars = self.stars
         if len(stars.x) == 0:
-            return Ratio()
+            return Ratio(FieldBasis.of_shape(0, self._canvas.shape))
         expected = stars.flux * self.model.growth(radius_px, stars.x, stars.y)
         left, _, _ = sep.sum_circle(self._residual, stars.x, stars.y, radius_px, subpix=_SUBPIX)
         area = np.pi * radius_px**2
@@ -136,8 +136,7 @@ class Growth:
 
     def correction(self, radius_px: float) -> ApertureCorrection:
         """Return the aperture correction for one radius."""
-        within = self.ratio(radius_px) if len(self.stars.x) else Ratio()
-        return ApertureCorrection(self.model, radius_px, within, self.total)
+        return ApertureCorrection(self.model, radius_px, self.ratio(radius_px), self.total)
 
 
 @dataclass(frozen=True, eq=False)

@@ -189,9 +189,10 @@ class PsfModel:
         The mean over positions of the star within its pixel: pixels on the rim count by their area, which
         is one more average over a pixel.
         """
-        return self.basis(x, y) @ self._growth_terms(radius_px)
+        return self.basis(x, y) @ self.growth_terms(radius_px)
 
-    def _growth_terms(self, radius_px: float) -> Float64:
+    def growth_terms(self, radius_px: float) -> Float64:
+        """Return the coefficients of `growth` in the terms of the basis."""
         step, half = 1.0 / self.oversampling, self.tables.shape[-1] // 2
         axis = (np.arange(-half, half + 1)) * step
         distance = np.hypot(axis[:, None], axis)

@@ -25,10 +25,10 @@ from astrolake.photometry.psf_stars import PsfStars, select_stars
 #: Radius of the fit, in FWHM, where none is given.
 _FIT_RADIUS_FWHM = 1.75
 _FALLBACK_BETA = 3.5
-#: Columns of shape (n,) that PSF photometry and its calibration add.
-PSF_COLUMNS = (
-    *("x_psf", "y_psf", "x_psf_err", "y_psf_err", "flux_psf", "flux_psf_err"),
-    *("mag_psf", "mag_psf_err", "psf_chi2", "psf_sharpness"),
+#: Columns of shape (n,) that PSF photometry adds.
+PSF_MEASURES = (
+    *("x_psf", "y_psf", "x_psf_err", "y_psf_err"),
+    *("flux_psf", "flux_psf_err", "psf_chi2", "psf_sharpness"),
 )
 
 
@@ -259,5 +259,5 @@ def tie(canvas: Canvas, psf: ImagePsf, fit: PsfFit) -> PsfPhotometry:
 
 def blank_columns(n: int, n_radii: int) -> Columns:
     """Return the columns of PSF photometry without values."""
-    out: Columns = {name: np.full(n, np.nan) for name in PSF_COLUMNS}
+    out: Columns = {name: np.full(n, np.nan) for name in (*PSF_MEASURES, "mag_psf", "mag_psf_err")}
     return out | {name: np.full((n, n_radii), np.nan) for name in ("aper_correction", "aper_correction_err")}

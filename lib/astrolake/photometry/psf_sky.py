@@ -38,9 +38,10 @@ def residual_sky(residual: Float32, blocked: NDArray[np.bool_], box_px: int, smo
     """
     ny, nx = residual.shape
     rows, columns = -(-ny // box_px), -(-nx // box_px)
-    values = np.full((rows * box_px, columns * box_px), np.nan, np.float32)
-    values[:ny, :nx] = np.where(blocked, np.float32(np.nan), residual)
-    values = values.reshape(rows, box_px, columns, box_px)[:, ::_ROW_STEP].swapaxes(1, 2)
+    step = _ROW_STEP if box_px % _ROW_STEP == 0 else 1
+    values = np.full((rows * box_px // step, columns * box_px), np.nan, np.float32)
+    values[: -(-ny // step), :nx] = np.where(blocked[::step], np.float32(np.nan), residual[::step])
+    values = values.reshape(rows, box_px // step, columns, box_px).swapaxes(1, 2)
     mesh = _middle_mean(values.reshape(rows * columns, -1)).reshape(rows, columns)
     known = np.isfinite(mesh)
     if not known.any():
