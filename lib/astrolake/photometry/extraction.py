@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,6 +25,7 @@ from astrolake.photometry.measure import (
 from astrolake.photometry.mesh import Box
 from astrolake.photometry.options import ExtractionOptions
 from astrolake.photometry.petrosian import radial_photometry
+from astrolake.photometry.psf_frame import PsfInfo, measure_psf
 from astrolake.photometry.stellar_locus import StarLocus, star_locus
 from astrolake.photometry.subtiles import Measured, extract_parts, subtile_size
 
@@ -45,6 +46,8 @@ class FrameInfo:
         False when the image was too crowded for deblending.
     stars : StarLocus
         How wide its stars are.
+    psf : PsfInfo
+        The point-spread function, where PSF photometry was asked for.
     """
 
     background: float
@@ -53,6 +56,16 @@ class FrameInfo:
     attempts: int
     deblended: bool
     stars: StarLocus
+    psf: PsfInfo = field(default_factory=PsfInfo)
+
+
+@dataclass(frozen=True)
+class Camera:
+    """What is known of an image besides its pixels; see `extract_frame`."""
+
+    gain: float | None = None
+    saturation: float | None = None
+    psf_fwhm_px: float | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +100,7 @@ def extract_frame(
     gain: float | None = None,
     saturation: float | None = None,
     flag_image: NDArray[np.int32] | None = None,
+    psf_fwhm_px: float | None = None,
 ) -> Extraction:
     """Detect and measure the sources of an image.
 
@@ -107,12 +121,15 @@ def extract_frame(
         Pixel value from which on a source is flagged as saturated.
     flag_image : (ny, nx) int32, optional
         Bits that a source gets whose isophote holds the pixel, SExtractor's FLAG_IMAGE of type OR.
+    psf_fwhm_px : float, optional
+        Width of the point-spread function to assume where there are too few stars to measure it.
 
     Returns
     -------
     Extraction
         In the order in which SEP completes sources, which is the same for every run; may be empty. Large
-        images are extracted in parts, see `subtile_px`, and their sources come part by part.
+        images are extracted in parts, see `subtile_px`, and their sources come part by part. Sources that
+        PSF photometry finds in a crowded field follow.
 
     Raises
     ------
@@ -128,11 +145,11 @@ def extract_frame(
         raise BadInput(
             f"the flag image has the shape {flag_image.shape}, the image {np.shape(data)}", "BadShape"
         )
-    shape = np.shape(data)
+    camera, shape = Camera(gain, saturation, psf_fwhm_px), np.shape(data)
     if len(shape) == 2 and subtile_size((shape[0], shape[1]), options):
-        return _extract_in_parts(data, bad, variance, options, gain, saturation, flag_image)
+        return _extract_in_parts((data, bad, variance), options, camera, flag_image)
     sky = prepare_sky(data, bad, variance, options)
-    measured = _extract(sky, options, gain, saturation, flag_image)
+    measured = _extract(sky, options, camera, flag_image)
     info = FrameInfo(
         background=sky.global_level,
         background_rms=sky.global_rms,
@@ -140,24 +157,22 @@ def extract_frame(
         attempts=measured.found.attempts,
         deblended=not measured.found.flags & Flag.NOT_DEBLENDED,
         stars=measured.stars,
+        psf=measured.psf,
     )
     return Extraction(measured.columns, options.aperture_radii_px, info)
 
 
 def _extract_in_parts(
-    data: ArrayLike,
-    bad: ArrayLike | None,
-    variance: ArrayLike | None,
+    images: tuple[ArrayLike, ArrayLike | None, ArrayLike | None],
     options: ExtractionOptions,
-    gain: float | None,
-    saturation: float | None,
+    camera: Camera,
     flag_image: NDArray[np.int32] | None,
 ) -> Extraction:
     def measure(sky: Sky, box: Box) -> Measured:
         part = None if flag_image is None else flag_image[box[0] : box[1], box[2] : box[3]]
-        return _extract(sky, options, gain, saturation, part)
+        return _extract(sky, options, camera, part)
 
-    parts = extract_parts(data, bad, variance, options, measure)
+    parts = extract_parts(*images, options, measure)
     info = FrameInfo(
         background=parts.sky.global_level,
         background_rms=parts.sky.global_rms,
@@ -165,18 +180,16 @@ def _extract_in_parts(
         attempts=parts.attempts,
         deblended=parts.deblended,
         stars=StarLocus.mean(parts.stars),
+        psf=PsfInfo.mean(parts.psf),
     )
     return Extraction(parts.columns, options.aperture_radii_px, info)
 
 
 def _extract(
-    sky: Sky,
-    options: ExtractionOptions,
-    gain: float | None,
-    saturation: float | None,
-    flag_image: NDArray[np.int32] | None,
+    sky: Sky, options: ExtractionOptions, camera: Camera, flag_image: NDArray[np.int32] | None
 ) -> Measured:
     """Detect and measure the sources of an image without background."""
+    gain, saturation = camera.gain, camera.saturation
     found = detect_sources(sky, options, gain)
     columns = measure_detections(sky, found, options, gain)
     if saturation is not None:
@@ -184,7 +197,26 @@ def _extract(
     if flag_image is not None:
         columns["flags"] |= flags_within(found.segments, flag_image, len(found.objects))
     stars, extension = star_locus(_scene(sky, found, options, gain), columns)
-    return Measured(columns | extension, found, stars)
+    columns |= extension
+    if options.psf == "none":
+        return Measured(columns, found, stars)
+
+    def again(image: Sky, sources: Detections) -> Columns:
+        # Too few to have a locus of their own, and not whole: how extended they are is not known.
+        unknown = {name: np.full(len(sources.objects), np.nan) for name in extension}
+        return measure_detections(image, sources, options, gain) | unknown
+
+    columns, psf = measure_psf(
+        sky,
+        found,
+        columns,
+        options,
+        again,
+        gain=gain,
+        saturation=saturation,
+        header_fwhm_px=camera.psf_fwhm_px,
+    )
+    return Measured(columns, found, stars, psf)
 
 
 def prepare_sky(

@@ -28,6 +28,10 @@ class Flag(IntEnum):
     OUTSIDE = 65536
     NO_PETROSIAN_RADIUS = 1048576
     CUT_BY_SUBTILE = 2097152
+    PSF_FALLBACK = 4194304
+    PSF_NOT_FITTED = 8388608
+    PSF_INCOMPLETE = 16777216
+    FROM_RESIDUAL = 33554432
 
 
 #: Meaning of every bit that `flags` may hold.
@@ -48,6 +52,10 @@ FLAGS: dict[int, str] = {
     Flag.NO_PETROSIAN_RADIUS: "The Petrosian ratio does not fall to 0.2: there is no Petrosian flux",
     Flag.CUT_BY_SUBTILE: "The image was extracted in parts, and the source reaches beyond its part",
     Flag.OUTSIDE: "The position is NaN or off the image: nothing was measured",
+    Flag.PSF_FALLBACK: "Too few stars: the PSF is a profile of a width from moments or from the header",
+    Flag.PSF_NOT_FITTED: "The PSF fit did not converge, or the source ran away: its position was kept",
+    Flag.PSF_INCOMPLETE: "Bad or saturated pixels, or the image border, take part of the PSF's light",
+    Flag.FROM_RESIDUAL: "Found only after the light of brighter neighbours had been subtracted",
 }
 
 _FROM_OBJECT = {

@@ -20,6 +20,7 @@ from astrolake.photometry.flags import Flag
 from astrolake.photometry.image_quality import Photometric, photometric_scale, quality_row
 from astrolake.photometry.magnitudes import calibrate
 from astrolake.photometry.options import ExtractionOptions
+from astrolake.photometry.psf_photometry import blank_columns
 from astrolake.photometry.star_galaxy import star_probabilities
 from astrolake.schema import DETECTIONS, HEALPIX_COLUMN, PIXEL_DETECTIONS, Table
 from astrolake.schema.arrow import arrow_schema
@@ -95,6 +96,7 @@ def image_sources(
         gain=image["gain"],
         saturation=image["saturation"],
         flag_image=frame.flags,
+        psf_fwhm_px=image["psf_fwhm_arcsec"] / scale if scale and image["psf_fwhm_arcsec"] else None,
     )
     found = extract(frame.data)
     if image["wcs_kind"] == "none" or not image["wcs_header"]:
@@ -119,7 +121,8 @@ def image_sources(
 def _columns(found: Extraction, image: Mapping[str, Any], scale: Photometric) -> dict[str, np.ndarray]:
     """Return the measures and the columns that say where they come from."""
     n, pixel = len(found), image["pixel_scale_arcsec"]
-    columns: dict[str, np.ndarray] = dict(calibrate(found, scale.zero_point, pixel, scale.error))
+    columns: dict[str, np.ndarray] = blank_columns(n, len(found.aperture_radii_px))
+    columns |= calibrate(found, scale.zero_point, pixel, scale.error)
     fwhm_arcsec = found.info.stars.fwhm_px * (pixel or np.nan)
     extension, error = columns["extension"], columns["extension_err"]
     columns["star_prob"] = star_probabilities(extension, error, columns["mag_auto"], fwhm_arcsec)

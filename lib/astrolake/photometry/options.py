@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from astrolake.errors import BadArguments
 
 Kernel = tuple[tuple[float, ...], ...]
+
+PsfKind = Literal["none", "moffat", "gaussian", "empirical"]
+PSF_KINDS: tuple[str, ...] = get_args(PsfKind)
 
 #: SExtractor's default detection filter, a pyramid of 2 px FWHM.
 DEFAULT_KERNEL: Kernel = ((1.0, 2.0, 1.0), (2.0, 4.0, 2.0), (1.0, 2.0, 1.0))
@@ -49,6 +52,14 @@ class ExtractionOptions:
         the image: parts of 3072 px from 40 million pixels on.
     subtile_margin_px : int
         How far a part reaches beyond what it owns; it grows where sources reach further.
+    psf : {'none', 'moffat', 'gaussian', 'empirical'}
+        Kind of point-spread function for PSF photometry; 'empirical' corrects a Moffat profile by the
+        residuals of the stars and varies over the field. 'none' leaves it out.
+    psf_fit_radius_px : float or None
+        Pixels nearer than this to a source enter its fit; None is 1.75 FWHM.
+    crowded : {'auto', 'yes', 'no'}
+        Whether PSF photometry maps the background again and looks for more sources once the sources are
+        taken away; 'auto' decides by how many sources have near neighbours.
 
     Raises
     ------
@@ -71,6 +82,9 @@ class ExtractionOptions:
     mask_neighbours: bool = True
     subtile_px: int | None = None
     subtile_margin_px: int = 256
+    psf: PsfKind = "none"
+    psf_fit_radius_px: float | None = None
+    crowded: Literal["auto", "yes", "no"] = "auto"
 
     def __post_init__(self) -> None:
         for name in ("detect_sigma", "kron_factor"):
@@ -93,6 +107,10 @@ class ExtractionOptions:
             self.subtile_margin_px >= 16, "subtile_margin_px", self.subtile_margin_px, "must be at least 16"
         )
         _require(self.noise in ("local", "global"), "noise", self.noise, "must be 'local' or 'global'")
+        _require(self.psf in PSF_KINDS, "psf", self.psf, f"must be one of {', '.join(PSF_KINDS)}")
+        _require(self.crowded in ("auto", "yes", "no"), "crowded", self.crowded, "must be auto, yes or no")
+        fit_radius = self.psf_fit_radius_px
+        _require(fit_radius is None or fit_radius > 0, "psf_fit_radius_px", fit_radius, "must be positive")
         if self.kernel is not None:
             widths = {len(row) for row in self.kernel}
             _require(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -19,6 +19,7 @@ from astrolake.photometry.measure import Columns
 from astrolake.photometry.mesh import Box, FrameSky, Piece, frame_sky
 from astrolake.photometry.options import ExtractionOptions
 from astrolake.photometry.petrosian import N_RADII
+from astrolake.photometry.psf_frame import PsfInfo
 from astrolake.photometry.stellar_locus import StarLocus
 
 #: Images from this many pixels on are extracted in parts of this size, unless told otherwise.
@@ -41,11 +42,13 @@ class Measured:
         Of the detections, in their order, then of sources found by other means.
     found : Detections
     stars : StarLocus
+    psf : PsfInfo
     """
 
     columns: Columns
     found: Detections
     stars: StarLocus
+    psf: PsfInfo = field(default_factory=PsfInfo)
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class _Seen:
     attempts: int
     flags: int
     stars: StarLocus
+    psf: PsfInfo
 
 
 #: Detects and measures the sources of a part, which is this box of the frame.
@@ -75,7 +79,7 @@ class Parts:
         The most detection runs that a part took.
     deblended : bool
         False when a part was too crowded for deblending.
-    stars : list of StarLocus
+    stars, psf : list of StarLocus, list of PsfInfo
         Of the parts.
     """
 
@@ -85,6 +89,7 @@ class Parts:
     attempts: int
     deblended: bool
     stars: list[StarLocus]
+    psf: list[PsfInfo]
 
 
 def subtile_size(shape: tuple[int, int], options: ExtractionOptions) -> int:
@@ -138,6 +143,7 @@ def extract_parts(
         max(of_part.attempts for of_part in seen),
         not any(of_part.flags & Flag.NOT_DEBLENDED for of_part in seen),
         [of_part.stars for of_part in seen],
+        [of_part.psf for of_part in seen],
     )
 
 
@@ -208,7 +214,7 @@ def _part(frame: FrameSky, inner: Box, options: ExtractionOptions, measure: Meas
     columns["flags"][cut] |= np.int32(Flag.CUT_BY_SUBTILE)
     mine = {name: values[own] for name, values in columns.items()}
     # Its segments are as large as the part: they must not stay.
-    seen = _Seen(measured.found.attempts, measured.found.flags, measured.stars)
+    seen = _Seen(measured.found.attempts, measured.found.flags, measured.stars, measured.psf)
     return _in_frame(mine, box, frame.shape), seen
 
 
@@ -264,4 +270,7 @@ def _in_frame(columns: Columns, box: Box, shape: tuple[int, int]) -> Columns:
     """Return columns with positions of the frame."""
     x, y = columns["x"] + box[2], columns["y"] + box[0]
     edge = np.minimum.reduce([x + 0.5, y + 0.5, shape[1] - 0.5 - x, shape[0] - 0.5 - y])
-    return columns | {"x": x, "y": y, "edge_distance_px": edge}
+    fitted = {
+        name: columns[name] + box[first] for name, first in (("x_psf", 2), ("y_psf", 0)) if name in columns
+    }
+    return columns | {"x": x, "y": y, "edge_distance_px": edge} | fitted
