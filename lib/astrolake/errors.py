@@ -46,3 +46,7 @@ class RowsDoNotReconcile(AstrolakeError):
 
 class MissingDependency(AstrolakeError):
     """An optional package or runtime is not installed; the message names the extra."""
+
+
+class NotPublishable(AstrolakeError):
+    """A directory holds files that a HATS reader would take for rows of the table."""

@@ -193,14 +193,20 @@ def test_an_error_that_is_none_is_refused(value):
         sigma_of("--sigma-column", value)
 
 
-def test_priors_name_a_column_of_the_right_side():
-    values = ("right:mag", "right:colour=a=b.txt")
-    assert priors_of("--magnitude-prior", values) == (("mag", ""), ("colour", "a=b.txt"))
+def test_priors_name_columns_of_the_right_side(tmp_path):
+    path = tmp_path / "a=b.txt"
+    path.write_text("1 2 0.5 0.25")
+    (mag, none), (other, none_too), (colour, prior) = priors_of(
+        "--magnitude-prior", ("right:mag,mag2", f"right:colour={path}")
+    )
+    assert (mag, other, colour, none, none_too) == ("mag", "mag2", "colour", None, None)
+    assert prior is not None
+    assert prior.weights(np.array([1.5])).tolist() == [0.0]
+    with pytest.raises(BadInput, match="lost"):
+        priors_of("--magnitude-prior", (f"right:mag={tmp_path}/lost.txt",))
 
 
-@pytest.mark.parametrize(
-    "values", [("left:mag",), ("mag",), ("right:",), ("right:=x",), ("right:mag", "right:mag=x")]
-)
+@pytest.mark.parametrize("values", [("left:mag",), ("mag",), ("right:",), ("right:=x",), ("right:mag,mag",)])
 def test_priors_that_are_none_are_refused(values):
     with pytest.raises(BadArguments, match="--magnitude-prior"):
         priors_of("--magnitude-prior", values)
@@ -208,20 +214,20 @@ def test_priors_that_are_none_are_refused(values):
 
 def test_priors_need_errors_and_numbers(spark, measured, put_catalog):
     with pytest.raises(BadArguments, match="--sigma-column"):
-        MatchOptions(1.0, priors=(("mag", ""),))
+        MatchOptions(1.0, priors=(("mag", None),))
     with pytest.raises(MissingColumns, match="colour"):
-        _plan(spark, measured, "left", "right", radius_arcsec=1.0, priors=(("colour", ""),), **SIGMA)
+        _plan(spark, measured, "left", "right", radius_arcsec=1.0, priors=(("colour", None),), **SIGMA)
     words = pd.DataFrame({"source_id": [1], "ra": [1.0], "dec": [1.0], "pos_err": [0.1], "kind": ["star"]})
     put_catalog(measured, "words", words)
     with pytest.raises(BadArguments, match="right:kind"):
-        _plan(spark, measured, "left", "words", radius_arcsec=1.0, priors=(("kind", ""),), **SIGMA)
+        _plan(spark, measured, "left", "words", radius_arcsec=1.0, priors=(("kind", None),), **SIGMA)
 
 
 def test_too_few_sure_matches_name_the_column(spark, measured, put_catalog):
     few = pd.DataFrame({"source_id": [1], "ra": [1.0], "dec": [1.0], "pos_err": [0.1], "few_mag": [20.0]})
     put_catalog(measured, "few", few)
     with pytest.raises(BadInput, match="right:few_mag"):
-        _plan(spark, measured, "left", "few", radius_arcsec=1.0, priors=(("few_mag", ""),), **SIGMA)
+        _plan(spark, measured, "left", "few", radius_arcsec=1.0, priors=(("few_mag", None),), **SIGMA)
 
 
 def _errors(spark, lake, put_catalog, errors: list[float]) -> pd.DataFrame:
@@ -284,3 +290,66 @@ def test_errors_and_motions_must_be_numbers(spark, tmp_path, put_catalog):
     put_catalog(lake, "half", rows.drop(columns="pmdec"))
     with pytest.raises(MissingColumns, match="pmdec"):
         _plan(spark, lake, "half", "half", radius_arcsec=1.0, epoch=2000.0)
+
+
+def _priors_sky(seed: int = 3) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A field where counterparts are N(20, 1) and others N(22.5, 1); far away and outside, a bright crowd."""
+    rng = np.random.default_rng(seed)
+    left = pd.DataFrame({"ra": 150 + rng.uniform(0, 1, 800), "dec": rng.uniform(0, 1, 800)})
+    field = pd.DataFrame({"ra": 150 + rng.uniform(0, 1, 8000), "dec": rng.uniform(0, 1, 8000)})
+    field["mag"] = rng.normal(22.5, 1, 8000)
+    field.loc[:699, ["ra", "dec"]] = (
+        left.loc[:699, ["ra", "dec"]].to_numpy() + rng.normal(0, 0.4, (700, 2)) / 3600
+    )
+    field.loc[:699, "mag"] = rng.normal(20, 1, 700)
+    far = pd.DataFrame({"ra": 270 + rng.uniform(0, 1, 20_000), "dec": -rng.uniform(0, 1, 20_000)})
+    far["mag"] = rng.normal(19, 1, 20_000)
+    right = pd.concat([field, far], ignore_index=True)
+    # Unknown magnitudes.
+    right.loc[rng.choice(len(right), 3000, replace=False), "mag"] = -999.0
+    frames = [frame.assign(source_id=np.arange(len(frame)), pos_err=0.3) for frame in (left, right)]
+    return frames[0], frames[1]
+
+
+def test_a_prior_is_that_of_the_sky_matched_however_the_tables_are_cut(spark, tmp_path, put_catalog):
+    left, right = _priors_sky()
+    learned = []
+    for i, max_rows in enumerate((150, 100_000)):
+        lake = Lake.create(str(tmp_path / str(i)))
+        put_catalog(lake, "left", left, max_rows)
+        put_catalog(lake, "right", right, max_rows)
+        for cell_rows in (500, 1_000_000):
+            options = SIGMA | {"priors": (("mag", None),), "cell_rows": cell_rows, "density_deg2": 8000.0}
+            ((_, prior),) = _plan(spark, lake, "left", "right", radius_arcsec=6.0, **options).plan.priors
+            learned.append(prior)
+    for other in learned[1:]:
+        np.testing.assert_array_equal(other.edges, learned[0].edges)
+        np.testing.assert_allclose(other.log10_ratio, learned[0].log10_ratio, rtol=1e-12)
+    mags = np.linspace(19, 21, 5)
+    expected = ((mags - 22.5) ** 2 - (mags - 20) ** 2) / 2 / np.log(10)
+    assert np.abs(learned[0].weights(mags) - expected).max() < 0.5
+    # Unknown magnitudes are as common among counterparts as among others.
+    assert abs(learned[0].weights(np.array([-999.0]))[0]) < 0.15
+
+
+def test_a_prior_of_a_region_is_learned_there(spark, tmp_path, put_catalog):
+    left, right = _priors_sky()
+    lake = Lake.create(str(tmp_path / "lake"))
+    put_catalog(lake, "left", left, 300)
+    put_catalog(lake, "right", right, 3000)
+    options = SIGMA | {"priors": (("mag", None),), "region": Cone(150.5, 0.5, 0.4), "density_deg2": 8000.0}
+    ((_, prior),) = _plan(spark, lake, "left", "right", radius_arcsec=6.0, **options).plan.priors
+    mags = np.linspace(19, 21, 5)
+    expected = ((mags - 22.5) ** 2 - (mags - 20) ** 2) / 2 / np.log(10)
+    assert np.abs(prior.weights(mags) - expected).max() < 0.6
+
+
+def test_a_row_without_partner_has_no_weight(spark, tmp_path, put_catalog):
+    left, right = _priors_sky()
+    lake = Lake.create(str(tmp_path / "lake"))
+    put_catalog(lake, "left", left)
+    put_catalog(lake, "right", right)
+    options = SIGMA | {"priors": (("mag", None),), "density_deg2": 8000.0}
+    found = _matches(spark, lake, "left", "right", radius_arcsec=3.0, mode="left", **options)
+    assert (found["log_prior_weight"].isna() == found["right_id"].isna()).all()
+    assert found["right_id"].isna().any()

@@ -8,6 +8,7 @@ import pytest
 from test_crossmatch_spark import _matches
 
 from astrolake.crossmatch.options import Sigma
+from astrolake.sky.magnitude_prior import read_prior
 
 pytestmark = pytest.mark.spark
 
@@ -42,7 +43,7 @@ def test_magnitude_priors(spark, lake, put_catalog, path, typical, agreeing):
         put_catalog(lake, name, pd.read_csv(DATA / f"mag_{name}.csv"), 200)
     found = _matches(
         spark, lake, "left", "right", radius_arcsec=12.0, mode="all", left_sigma=SIGMA, right_sigma=SIGMA,
-        completeness=0.8, density_deg2=3001 / 0.25, priors=(("mag", path),),
+        completeness=0.8, density_deg2=3001 / 0.25, priors=(("mag", read_prior(path) if path else None),),
     )  # fmt: skip
     expected = pd.read_csv(DATA / "mag_nway-4.8.0.csv")
     both = expected.merge(found, on=["left_id", "right_id"], suffixes=("", "_ours"))

@@ -166,8 +166,9 @@ def test_a_table_named_twice_is_worked_on_once(run_job, lake):
     assert (code, summary["rows_in"], summary["tables"]) == (0, 1, {"stars": 1})
 
 
-def test_publishing_without_a_skymap_removes_the_old_one(run_job, lake):
-    run_job("publish_tables", "--lake", lake.uri, "--skymap-order", 3)
-    run_job("publish_tables", "--lake", lake.uri)
-    assert not Path(lake.table_storage("stars").path("skymap.fits")).exists()
-    assert _is_catalog(lake)
+def test_publishing_again_keeps_the_skymap_of_the_version(run_job, lake):
+    for order in (3, 2):
+        run_job("publish_tables", "--lake", lake.uri, "--skymap-order", order)
+        run_job("publish_tables", "--lake", lake.uri)
+        assert len(read_skymap(hats.read_hats(lake.table_storage("stars").path()), None)) == 12 * 4**order
+        assert _is_catalog(lake)

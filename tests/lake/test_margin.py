@@ -8,12 +8,16 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from astropy.table import Table
+from cdshealpix import nested
 from hats.io.validation import is_valid_catalog
+from scipy.spatial import cKDTree
 
+from astrolake.lake import margin
 from astrolake.lake.delta import read_snapshot
 from astrolake.lake.hats import retract_hats_metadata
 from astrolake.lake.lake import Lake
-from astrolake.sky.cell_edge import near_cell
+from astrolake.sky.matching import match
+from astrolake.sky.positions import Positions
 from astrolake.sky.separation import unit_vectors
 
 pytestmark = pytest.mark.spark
@@ -48,16 +52,26 @@ def _margin(root: Path, arcsec: float) -> Path:
     return root.with_name(f"{root.name}.margin_{arcsec:g}arcs")
 
 
+def _near(vectors: np.ndarray, order: int, npix: int, arcsec: float) -> np.ndarray:
+    """Which positions are close to the edge of a cell, by 20,000 points on each side of it."""
+    lon, lat = nested.vertices(np.array([npix], np.uint64), order, step=20_000)
+    edge = unit_vectors(lon.deg.ravel(), lat.deg.ravel())
+    away = np.degrees(2 * np.arcsin(cKDTree(edge).query(vectors)[0] / 2)) * 3600
+    # None of the positions is so close to the limit that the sampling matters.
+    assert (np.abs(away / arcsec - 1) > 1e-6).all()
+    return away <= arcsec
+
+
 @pytest.mark.parametrize("arcsec", [60.0, 3600.0])
 def test_each_partition_has_the_rows_around_it(run_job, lake, sky, arcsec):
     root = _publish(run_job, lake, "--margin-arcsec", arcsec)
     index = pq.read_table(root / "dataset", columns=["source_id", "_healpix_29", "ra", "dec"]).to_pandas()
     vectors = unit_vectors(index.ra.to_numpy(), index.dec.to_numpy())
-    margin, total = _margin(root, arcsec), 0
+    beside, total = _margin(root, arcsec), 0
     for file in read_snapshot(lake.delta_storage("stars")).files:
         own = (index._healpix_29.to_numpy() >> (2 * (29 - file.order))) == file.npix
-        expected = index[near_cell(vectors, file.order, file.npix, arcsec / 3600) & ~own]
-        found = list(margin.glob(f"dataset/Norder={file.order}/Dir=*/Npix={file.npix}/*.parquet"))
+        expected = index[_near(vectors, file.order, file.npix, arcsec) & ~own]
+        found = list(beside.glob(f"dataset/Norder={file.order}/Dir=*/Npix={file.npix}.parquet"))
         assert len(found) == (len(expected) > 0)
         total += len(expected)
         if found:
@@ -67,11 +81,11 @@ def test_each_partition_has_the_rows_around_it(run_job, lake, sky, arcsec):
             assert rows.mag.dtype == np.float32
     assert total > (20 if arcsec < 100 else 1000)
     assert is_valid_catalog(root, strict=True)
-    assert is_valid_catalog(margin, strict=True)
-    assert f"hats_nrows={total}\n" in (margin / "hats.properties").read_text()
+    assert is_valid_catalog(beside, strict=True)
+    assert f"hats_nrows={total}\n" in (beside / "hats.properties").read_text()
 
 
-def test_lsdb_opens_table_and_margin_wherever_the_lake_was_moved(run_job, lake, tmp_path):
+def test_lsdb_opens_table_and_margin_wherever_the_lake_was_moved(run_job, lake, sky, tmp_path):
     root = _publish(run_job, lake, "--margin-arcsec", 600)
     moved = tmp_path / "elsewhere"
     shutil.move(root, moved)
@@ -80,19 +94,64 @@ def test_lsdb_opens_table_and_margin_wherever_the_lake_was_moved(run_job, lake, 
     assert len(catalog) == N
     assert catalog.margin is not None
     assert catalog.margin.hc_structure.catalog_info.margin_threshold == 600
-    matched = catalog.crossmatch(catalog, radius_arcsec=600, n_neighbors=2, suffixes=("", "_2")).compute()
-    assert len(matched) > N
+    sides = {"radius_arcsec": 600, "n_neighbors": 50, "suffixes": ("", "_2")}
+    matched = len(catalog.crossmatch(catalog, **sides).compute())
+    positions = Positions(np.asarray(sky["ra"]), np.asarray(sky["dec"]), np.arange(N))
+    assert matched == len(match(positions, positions, 600.0, "nearest-n", 50))
+    alone = lsdb.open_catalog(moved)
+    with pytest.warns(RuntimeWarning, match="margin"):
+        assert len(alone.crossmatch(alone, **sides).compute()) < matched
 
 
-def test_a_write_takes_the_margin_away_and_the_next_publish_leaves_it_out(run_job, lake):
+def test_a_write_withdraws_the_margin_and_the_next_publish_deletes_it(run_job, lake):
     root = _publish(run_job, lake, "--margin-arcsec", 60)
     retract_hats_metadata(lake.table_storage("stars"))
-    assert not list(root.parent.glob("*.margin_*"))
-    _publish(run_job, lake, "--margin-arcsec", 60)
-    _publish(run_job, lake, "--margin-arcsec", 120)
-    assert [path.name for path in root.parent.glob("*.margin_*")] == ["stars.margin_120arcs"]
+    assert not (_margin(root, 60) / "hats.properties").exists()
     _publish(run_job, lake)
     assert not list(root.parent.glob("*.margin_*"))
+
+
+def test_what_lies_beside_a_version_stays_until_it_is_written_to(run_job, lake):
+    root = _publish(run_job, lake, "--margin-arcsec", 60, "--skymap-order", 2)
+    before = {path: path.stat().st_mtime_ns for path in _margin(root, 60).rglob("*") if path.is_file()}
+    _publish(run_job, lake, "--margin-arcsec", 60)
+    _publish(run_job, lake, "--margin-arcsec", 120)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert sorted(path.name for path in root.parent.glob("*.margin_*")) == [
+        "stars.margin_120arcs",
+        "stars.margin_60arcs",
+    ]
+    assert "hats_skymap_order=2" in (root / "hats.properties").read_text()
+    assert is_valid_catalog(root, strict=True)
+
+
+def test_a_publish_that_another_disturbs_says_so_and_leaves_no_catalog(run_job, lake, monkeypatch):
+    write = margin.write_hats_metadata
+
+    def write_late(directory, *rest):
+        write(directory, *rest)
+        shutil.rmtree(directory.path("dataset"))
+
+    monkeypatch.setattr(margin, "write_hats_metadata", write_late)
+    code, summary = run_job("publish_tables", "--lake", lake.uri, "--tables", "stars", "--margin-arcsec", 60)
+    assert (code, summary["rows_rejected"]) == (0, 1)
+    root = Path(lake.table_storage("stars").path())
+    assert not (_margin(root, 60) / "hats.properties").exists()
+    monkeypatch.undo()
+    _publish(run_job, lake, "--margin-arcsec", 60)
+    assert is_valid_catalog(_margin(root, 60), strict=True)
+
+
+def test_a_killed_publish_is_begun_anew(run_job, lake):
+    root = _publish(run_job, lake, "--margin-arcsec", 60)
+    whole = pq.read_table(_margin(root, 60) / "dataset").num_rows
+    for name in ("hats.properties", "properties"):
+        (_margin(root, 60) / name).unlink()
+    stray = next(_margin(root, 60).glob("dataset/Norder=*/Dir=*/*.parquet"))
+    stray.with_name("Npix=9.parquet.part-1.tmp").write_bytes(b"half")
+    _publish(run_job, lake, "--margin-arcsec", 60)
+    assert pq.read_table(_margin(root, 60) / "dataset").num_rows == whole
+    assert is_valid_catalog(_margin(root, 60), strict=True)
 
 
 def test_a_margin_without_rows_is_a_catalog_of_none(run_job, lake, tmp_path):

@@ -1,17 +1,22 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import norm
 
 from astrolake.errors import BadInput
-from astrolake.sky.magnitude_prior import fine_edges, learn_prior, read_prior
+from astrolake.sky.magnitude_prior import fine_bins, learn_prior, lower_edges, read_prior
 
 RNG = np.random.default_rng(8)
 
 
 def _learned(counterparts, field):
-    values = np.concatenate([counterparts, field])
-    edges = fine_edges(np.quantile(values, np.linspace(0, 1, 501)))
-    return learn_prior(edges, np.histogram(counterparts, edges)[0], np.histogram(field, edges)[0])
+    ours, theirs = fine_bins(np.asarray(counterparts)), fine_bins(np.asarray(field))
+    bins = np.unique(np.concatenate([ours, theirs]))
+    sums = (
+        np.bincount(np.searchsorted(bins, of), minlength=len(bins)).astype(float) for of in (ours, theirs)
+    )
+    return learn_prior(bins, *sums)
 
 
 def test_the_ratio_of_two_known_distributions_is_found():
@@ -28,6 +33,25 @@ def test_one_wild_value_does_not_spoil_the_bins():
     wild = _learned(RNG.normal(20, 1, 5000), np.append(RNG.normal(22, 1, 50_000), [-9999.0, 9999.0]))
     mags = np.linspace(18, 23, 11)
     assert np.abs(tame.weights(mags) - wild.weights(mags)).max() < 0.4
+
+
+@pytest.mark.parametrize("sentinel", [-999.0, -99.0, 99.0, 0.0])
+def test_sentinels_are_told_from_magnitudes(sentinel):
+    ours, theirs = RNG.normal(20, 1, 5000), RNG.normal(22, 1, 50_000)
+    prior = _learned(np.append(ours, np.full(50, sentinel)), np.append(theirs, np.full(10_000, sentinel)))
+    mags = np.linspace(18.5, 21, 6)
+    assert np.abs(prior.weights(mags) - _learned(ours, theirs).weights(mags)).max() < 0.45
+    assert prior.weights(np.array([sentinel]))[0] == pytest.approx(np.log10((50 / 5050) / (1 / 6)), abs=0.01)
+    assert prior.weights(np.array([sentinel / 2 + 5])) == 0.0 or sentinel in (0.0, 99.0)
+
+
+@given(st.lists(st.floats(-1e30, 1e30), min_size=1, max_size=50))
+def test_fine_bins_hold_their_values(values):
+    values = np.array(values)
+    bins = fine_bins(values)
+    assert (lower_edges(bins) <= values + 2.0**-10 + np.abs(values) * 1e-6).all()
+    assert (lower_edges(bins + 1) >= values - 2.0**-10 - np.abs(values) * 1e-6).all()
+    assert (np.diff(bins[np.argsort(values)]) >= 0).all()
 
 
 def test_unknown_values_and_those_outside_have_no_weight():

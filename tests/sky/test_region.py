@@ -126,7 +126,7 @@ def test_a_file_that_is_no_moc_is_named(tmp_path):
     "text",
     [
         "{}", '{"a": [1]}', '{"1": ["a"]}', '{"1": [-1]}', '{"31": [1]}', '{"1": [100]}', '{"1": 3}', '{"1": [true]}',
-        "3/10-5", "", "words", "SIMPLE",
+        "3/10-5", "", "words", "SIMPLE", "30/1", "99/1", "3/767 3/768", "3/1-5 4/", "3/-1",
     ],
 )  # fmt: skip
 def test_maps_without_cells_or_with_cells_outside_the_sky_are_refused(tmp_path, text):

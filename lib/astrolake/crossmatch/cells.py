@@ -76,7 +76,7 @@ class MatchPlan:
 
     def match_cell(self, cell: Cell) -> tuple[int, Iterator[Piece]]:
         """Return the number of left rows of a cell, and their matches in pieces."""
-        left = self._chosen(self.left.read(cell.ranges))
+        left = self.chosen(self.left.read(cell.ranges))
         if not len(left):
             return 0, iter(())
         if self.options.mode == "best-symmetric":
@@ -99,7 +99,7 @@ class MatchPlan:
             else:
                 yield found
 
-    def _chosen(self, rows: Rows) -> Rows:
+    def chosen(self, rows: Rows) -> Rows:
         """Return the left rows that lie in the region."""
         region = self.options.region
         if region is None or not len(rows):

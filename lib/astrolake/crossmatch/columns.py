@@ -115,7 +115,7 @@ def candidate_odds(
     ours = plan.left.sigma_arcsec(left)[matches.left_index]
     # A row without partner has the index -1: the values appended here.
     theirs = np.append(plan.right.sigma_arcsec(right), np.nan)[matches.right_index]
-    weight = np.zeros(len(right) + 1)
+    weight = np.append(np.zeros(len(right)), np.nan if plan.priors else 0.0)
     for name, prior in plan.priors:
         weight[:-1] += prior.weights(right.floats(name))
     log_bf = log10_bayes_factor(matches.sep_arcsec, ours, theirs)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from astrolake.errors import BadArguments
 from astrolake.lake.cells import CELL_ROWS
+from astrolake.sky.magnitude_prior import MagnitudePrior, read_prior
 from astrolake.sky.matching import EXCLUSIVE, Mode, check_n, check_radius
 from astrolake.sky.probability import SKY_DEG2
 from astrolake.sky.region import Region
@@ -45,9 +46,8 @@ class MatchOptions:
         Right rows per square degree, for the prior; measured when not given.
     cell_rows : int
         Rows that a task holds at a time, about.
-    priors : tuple of (column, file)
-        Columns of the right table whose distribution tells counterparts from others, and the file it is
-        in; "" learns it from the sure matches.
+    priors : tuple of (column, MagnitudePrior or None)
+        Columns of the right table that tell counterparts from others; None learns how from the sure matches.
     """
 
     radius_arcsec: float
@@ -62,7 +62,7 @@ class MatchOptions:
     completeness: float = 1.0
     density_deg2: float | None = None
     cell_rows: int = CELL_ROWS
-    priors: tuple[tuple[str, str], ...] = ()
+    priors: tuple[tuple[str, MagnitudePrior | None], ...] = ()
 
     def __post_init__(self) -> None:
         check_radius(self.radius_arcsec)
@@ -122,15 +122,24 @@ def sigma_of(flag: str, values: tuple[str, ...]) -> Sigma | None:
     return Sigma(arcsec=arcsec)
 
 
-def priors_of(flag: str, values: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Return the columns and files that ``right:mag right:colour=FILE`` names."""
-    found = []
+def priors_of(flag: str, values: Sequence[str]) -> tuple[tuple[str, MagnitudePrior | None], ...]:
+    """Return the columns, and the priors in files, that ``right:mag,mag2 right:colour=FILE`` names.
+
+    Raises
+    ------
+    BadArguments
+        When a value names no column of the right side, or one twice.
+    BadInput
+        When a file holds no prior.
+    """
+    found: list[tuple[str, MagnitudePrior | None]] = []
     for value in values:
         side, _, rest = value.partition(":")
-        column, _, path = rest.partition("=")
-        if side != "right" or not column.strip():
-            raise BadArguments(f"{flag} {value!r}: give right:COLUMN, or right:COLUMN=FILE")
-        found.append((column.strip(), path))
+        names, _, path = rest.partition("=")
+        columns = [name.strip() for name in names.split(",")]
+        if side != "right" or not all(columns) or (path and len(columns) > 1):
+            raise BadArguments(f"{flag} {value!r}: give right:COLUMN,COLUMN or right:COLUMN=FILE")
+        found += [(name, read_prior(path) if path else None) for name in columns]
     if len(dict(found)) < len(found):
         raise BadArguments(f"{flag}: a column is named twice")
     return tuple(found)

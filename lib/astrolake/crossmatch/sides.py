@@ -157,12 +157,16 @@ def _factor(table: Table, name: str, usual: str) -> float:
     if not column.unit or years:
         return 1.0
     try:
-        factor = float(u.Unit(column.unit).to(u.Unit(usual)))
+        unit = u.Unit(column.unit)
+        factor = np.nan if isinstance(unit, u.function.FunctionUnitBase) else float(unit.to(u.Unit(usual)))
     except ValueError:
         factor = np.nan
     # A date in days cannot be scaled to years.
     if name == "ref_epoch" or np.isnan(factor):
-        raise BadArguments(f"{table.name}.{name} is in {column.unit!r}; convert it to {usual}")
+        raise BadArguments(
+            f"{table.name}.{name} is in {column.unit!r}, which is not understood as {usual}: correct the "
+            "unit, or convert the column, and ingest the table again"
+        )
     return factor
 
 

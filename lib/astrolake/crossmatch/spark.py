@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -16,7 +15,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from astrolake.crossmatch.cells import MatchPlan
 from astrolake.crossmatch.columns import match_rows
 from astrolake.crossmatch.options import MatchOptions
-from astrolake.crossmatch.prior_bins import BINS, FineBins
+from astrolake.crossmatch.prior_bins import BINS, prior_counts
 from astrolake.crossmatch.sides import PERSPECTIVE, Side, side_of
 from astrolake.errors import BadArguments, BadInput
 from astrolake.lake.cells import Cell, map_cells, plan_cells
@@ -28,15 +27,13 @@ from astrolake.lake.staging import REPORT_FIELDS, Stager, StageSpec, report
 from astrolake.schema import HEALPIX_COLUMN, Table
 from astrolake.sky.epoch import farthest_motion_deg, perspective
 from astrolake.sky.healpix import KEY_ORDER
-from astrolake.sky.magnitude_prior import MagnitudePrior, fine_edges, learn_prior, read_prior
+from astrolake.sky.magnitude_prior import MagnitudePrior, learn_prior
 from astrolake.sky.probability import SKY_DEG2, prior_of_match
 from astrolake.sky.ranges import EVERYWHERE
 
 LEFT = "left"
 #: The area of a table is that of the cells it fills, as fine as leaves this many rows in a cell.
 _ROWS_OF_A_CELL = 20
-#: Fine bins of a magnitude hold equal shares of the right table, or equal parts of its range.
-_QUANTILES = 501
 _LOG = logging.getLogger("astrolake")
 
 
@@ -119,46 +116,34 @@ def match_reports(spark: SparkSession, matching: Matching, stage: StageSpec) -> 
 
 
 def magnitude_priors(spark: SparkSession, matching: Matching) -> tuple[tuple[str, MagnitudePrior], ...]:
-    """Return the priors that the options ask for: read from their files, or learned from sure matches."""
+    """Return the priors that the options ask for; those that are not given are learned from sure matches."""
     asked = matching.plan.options.priors
-    given = {name: read_prior(path) for name, path in asked if path}
-    learned = _learned_priors(spark, matching, [name for name, path in asked if not path])
-    return tuple((name, (given | learned)[name]) for name, _ in asked)
+    missing = tuple(name for name, prior in asked if prior is None)
+    learned = dict(zip(missing, _learned_priors(spark, matching, missing), strict=True)) if missing else {}
+    return tuple((name, learned[name] if prior is None else prior) for name, prior in asked)
 
 
-def _learned_priors(spark: SparkSession, matching: Matching, names: list[str]) -> dict[str, MagnitudePrior]:
-    if not names:
-        return {}
+def _learned_priors(
+    spark: SparkSession, matching: Matching, names: tuple[str, ...]
+) -> Iterator[MagnitudePrior]:
     plan, options = matching.plan, matching.plan.options
-    # NaN and infinite values are no magnitudes.
-    finite = (F.when(F.abs(name) < np.inf, F.col(name)).cast("double").alias(name) for name in names)
-    right = frame_of(spark, matching.beside).select(*finite)
-    steps = np.linspace(0, 1, _QUANTILES).tolist()
-    quantiles = right.approxQuantile(names, steps, 0.2 / _QUANTILES)
-    bins = FineBins(tuple(names), tuple(fine_edges(np.array(q)) for q in quantiles))
-    shared = spark.sparkContext.broadcast(replace(plan, options=replace(options, mode="all", priors=())))
+    shared = spark.sparkContext.broadcast(replace(plan, options=replace(options, priors=())))
 
-    def candidates(cells: Iterator[Cell]) -> Iterator[pa.RecordBatch]:
-        return bins.of_candidates(shared.value, cells)
+    def work(cells: Iterator[Cell]) -> Iterator[pa.RecordBatch]:
+        return prior_counts(shared.value, names, cells)
 
     cells = plan_cells(matching.snapshot, options.cell_rows, matching.beside, plan.region)
-    fields = from_arrow_schema(BINS)
-    both = right.mapInArrow(bins.of_all, fields).unionByName(map_cells(spark, cells, candidates, fields))
-    counted = both.groupBy("prior", "bin").agg(F.sum("sure").alias("sure"), F.sum("field").alias("field"))
-    return dict(zip(names, _priors(bins, counted.toPandas()), strict=True))
-
-
-def _priors(bins: FineBins, counted: pd.DataFrame) -> Iterator[MagnitudePrior]:
-    for i, (name, edges) in enumerate(zip(bins.names, bins.edges, strict=True)):
-        mine = counted[counted["prior"] == i]
-        sure, field = np.zeros((2, max(len(edges) - 1, 1)))
-        sure[mine["bin"]], field[mine["bin"]] = mine["sure"], np.maximum(mine["field"], 0)
+    sums = (F.sum(name).alias(name) for name in ("sure", "field"))
+    counted = map_cells(spark, cells, work, from_arrow_schema(BINS)).groupBy("prior", "bin").agg(*sums)
+    found = counted.toPandas().sort_values("bin")
+    for i, name in enumerate(names):
+        bins, sure, field = (found.loc[found["prior"] == i, c].to_numpy() for c in ("bin", "sure", "field"))
         try:
-            prior = learn_prior(edges, sure, field)
+            prior = learn_prior(bins, sure, field)
         except BadInput as error:
             raise BadInput(f"--magnitude-prior right:{name}: {error}") from None
-        lows, ratios = (np.array2string(v, precision=3) for v in (prior.edges, 10**prior.log10_ratio))
-        _LOG.info("prior of %s: edges %s, counterparts over field %s", name, lows, ratios)
+        edges, ratios = (np.array2string(v, precision=3) for v in (prior.edges, 10**prior.log10_ratio))
+        _LOG.info("prior of %s: edges %s, counterparts over field %s", name, edges, ratios)
         yield prior
 
 

@@ -93,7 +93,8 @@ def empty_columns(schemas: Sequence[pa.Schema]) -> set[str]:
 def fit_schema(schema: pa.Schema, empty: set[str], lake_names: dict[str, str], stored: Table) -> pa.Schema:
     """Return the schema with the types and units of a table that its rows are added to, where they fit.
 
-    Whole numbers become floats where the table has floats, and a column without any value takes any type.
+    Whole numbers become floats where the table has floats, other values text where it has text, and a
+    column without any value takes any type.
     What does not fit is left as it is, for the write to refuse.
 
     Parameters
@@ -119,16 +120,18 @@ def fit_schema(schema: pa.Schema, empty: set[str], lake_names: dict[str, str], s
 def _fitted(field: pa.Field, empty: bool, column: Column, table: str) -> pa.Field:
     metadata = dict(field.metadata or {})
     unit = metadata.get(b"unit", b"").decode()
-    if not _same_unit(unit, column.unit):
+    # Rows whose unit nobody told cannot be told from those in this one.
+    if not _same_unit(unit, column.unit) or (unit and not column.unit):
         raise BadInput(
-            f"column {field.name} is in {unit}, but in {column.unit} in the table {table}; convert it, or "
-            "ingest all files anew without --append",
+            f"column {field.name} is in {unit}, but in {column.unit or 'no unit'} in the table {table}; "
+            "convert it, or ingest all files anew without --append",
             "UnitConflict",
         )
     if column.unit:
         metadata[b"unit"] = column.unit.encode()
     target = arrow_type(column)
     fits = empty or wider_type(field.type, target) == target
+    fits |= pa.types.is_integer(field.type) and pa.types.is_floating(target)
     return pa.field(field.name, target if fits else field.type, metadata=metadata or None)
 
 

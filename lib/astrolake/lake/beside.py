@@ -8,6 +8,7 @@ from datetime import datetime
 from pyspark.sql import SparkSession
 
 from astrolake.lake.delta import Snapshot
+from astrolake.lake.hats import PROPERTIES, SKYMAP_ORDER, remove_file, skymap_order_of
 from astrolake.lake.margin import write_margin
 from astrolake.lake.skymap import count_map, write_skymap
 from astrolake.lake.storage import Storage
@@ -31,10 +32,17 @@ class Beside:
     margin_arcsec: float
 
     def __call__(self, table: str, root: Storage, snapshot: Snapshot, now: datetime) -> dict[str, object]:
-        """Write it for one table and return the properties that tell of it."""
+        """Write it for one table and return the properties that tell of it.
+
+        What was made of this version before stays.
+        """
         if self.margin_arcsec > 0:
             write_margin(self.spark, (table, root, snapshot), self.margin_arcsec, self.run_id, now)
-        if self.skymap_order < 0:
-            return {}
-        write_skymap(root, count_map(self.spark, snapshot, self.skymap_order))
-        return {"hats_skymap_order": self.skymap_order}
+        order = skymap_order_of(root)
+        if self.skymap_order >= 0 and self.skymap_order != order:
+            order = self.skymap_order
+            # Until the new ones are written the old properties would tell of another map.
+            for name in PROPERTIES:
+                remove_file(root, root.path(name))
+            write_skymap(root, count_map(self.spark, snapshot, order))
+        return {} if order is None else {SKYMAP_ORDER: order}

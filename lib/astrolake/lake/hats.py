@@ -6,6 +6,7 @@ dataset directory holds the files of the current version and nothing else.
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,7 @@ from astrolake.schema.model import HEALPIX_COLUMN
 PROPERTIES = ("hats.properties", "properties")
 #: Counts of rows on the sky, if they were asked for.
 SKYMAP = "skymap.fits"
+SKYMAP_ORDER = "hats_skymap_order"
 #: The margins of a table lie beside it, below its name and this, which no name of a table holds.
 MARGIN = ".margin_"
 #: Where runs note that they are writing to a table; readers pass over names with an underscore.
@@ -92,41 +94,50 @@ def release_claim(table_root: Storage, run_id: str) -> None:
 
 
 def retract_hats_metadata(table_root: Storage) -> None:
-    """Withdraw the catalog from HATS readers before new files come: an error is better than doubled rows."""
-    for name in PROPERTIES:
-        if table_root.fs.exists(table_root.path(name)):
-            table_root.fs.rm_file(table_root.path(name))
-    drop_beside(table_root)
+    """Withdraw the catalog from HATS readers before new files come: an error is better than doubled rows.
+
+    What lies beside it loses its properties too; its files are left to the next publish.
+    """
+    for path in (table_root.path(), *margins_of(table_root)):
+        for name in (*PROPERTIES, SKYMAP):
+            remove_file(table_root, f"{path}/{name}")
 
 
-def drop_beside(table_root: Storage) -> None:
-    """Delete the skymap and the margins of a table, of these the properties first."""
-    if table_root.fs.exists(table_root.path(SKYMAP)):
-        table_root.fs.rm_file(table_root.path(SKYMAP))
-    fs, (parent, _, name) = table_root.fs, table_root.path().rpartition("/")
-    margins = [
-        path for path in _listed(table_root, parent) if path.rpartition("/")[2].startswith(name + MARGIN)
-    ]
-    for path in (f"{margin}/{name}" for margin in margins for name in PROPERTIES):
-        if fs.exists(path):
-            fs.rm_file(path)
-    for margin in margins:
-        fs.rm(margin, recursive=True)
-
-
-def _listed(storage: Storage, path: str) -> list[str]:
-    return (
-        [found.rstrip("/") for found in storage.fs.ls(path, detail=False)] if storage.fs.exists(path) else []
-    )
-
-
-def _margins_of(table_root: Storage) -> list[str]:
-    if not table_root.fs.exists(table_root.path()):
+def margins_of(table_root: Storage) -> list[str]:
+    """Return the paths of the margins of a table."""
+    parent, _, name = table_root.path().rpartition("/")
+    try:
+        found = [path.rstrip("/") for path in table_root.fs.ls(parent, detail=False)]
+    except FileNotFoundError:
         return []
-    names = (
-        path.rstrip("/").rpartition("/")[2] for path in table_root.fs.ls(table_root.path(), detail=False)
-    )
-    return sorted(name for name in names if name.startswith(MARGIN))
+    return sorted(path for path in found if path.rpartition("/")[2].startswith(name + MARGIN))
+
+
+def drop_stale_margins(table_root: Storage) -> None:
+    """Delete the margins without properties: those of superseded versions, and of runs that were killed."""
+    for path in margins_of(table_root):
+        if not table_root.fs.exists(f"{path}/{PROPERTIES[0]}"):
+            # Another publish may be about the same.
+            with contextlib.suppress(FileNotFoundError):
+                table_root.fs.rm(path, recursive=True)
+
+
+def skymap_order_of(table_root: Storage) -> int | None:
+    """Return the order of the skymap that the published properties tell of."""
+    path = table_root.path(PROPERTIES[0])
+    if not (table_root.fs.exists(path) and table_root.fs.exists(table_root.path(SKYMAP))):
+        return None
+    for line in table_root.fs.cat_file(path).decode().splitlines():
+        key, _, value = line.partition("=")
+        if key == SKYMAP_ORDER:
+            return int(value)
+    return None
+
+
+def remove_file(storage: Storage, path: str) -> None:
+    """Delete a file; none is no error, since others may delete it too."""
+    with contextlib.suppress(FileNotFoundError):
+        storage.fs.rm_file(path)
 
 
 def _read_footers(snapshot: Snapshot) -> list[Any]:

@@ -9,9 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
+from astrolake.errors import NotPublishable
 from astrolake.lake.cells import Cell, map_cells
 from astrolake.lake.delta import DataFile, Snapshot
-from astrolake.lake.hats import MARGIN, write_hats_metadata
+from astrolake.lake.hats import MARGIN, PROPERTIES, remove_file, write_hats_metadata
 from astrolake.lake.reader import RegionReader
 from astrolake.lake.sink import PartitionFile, SinkSpec, conform
 from astrolake.lake.storage import Storage
@@ -22,6 +23,8 @@ from astrolake.sky.separation import unit_vectors
 
 #: Wider margins would hold most of a table many times.
 WIDEST_ARCSEC = 18_000.0
+#: A partition is one file of a known name: a task that runs twice, or two publishes at once, write the same.
+_SUFFIX = ".parquet"
 
 
 def write_margin(
@@ -44,8 +47,10 @@ def write_margin(
         Up to `WIDEST_ARCSEC`.
     """
     name, root, snapshot = table
-    margin = f"{MARGIN}{margin_arcsec:g}arcs"
-    directory = Storage(root.root + margin, root.options)
+    width = f"{margin_arcsec:.12g}"
+    directory = Storage(f"{root.root}{MARGIN}{width}arcs", root.options)
+    if directory.fs.exists(directory.path(PROPERTIES[0])):
+        return  # a write would have taken them away
     sink = SinkSpec(Storage(directory.uri("dataset"), root.options), _stored_schema(snapshot), run_id)
     cells = [Cell(file.order, file.npix, file.rows) for file in snapshot.files]
     shared = spark.sparkContext.broadcast(
@@ -60,14 +65,24 @@ def write_margin(
                 yield described(file)
 
     files = files_of(map_cells(spark, cells, work, FILE_FIELDS)) if cells else []
-    _delete_others(sink.storage, files)
     version = Snapshot(sink.storage, snapshot.version, tuple(files), snapshot.schema)
     entries = {
         "dataproduct_type": "margin",
         "hats_primary_table_url": f"../{root.root.rpartition('/')[2]}",
-        "hats_margin_threshold": f"{margin_arcsec:g}",
+        "hats_margin_threshold": width,
+        "hats_npix_suffix": _SUFFIX,
     }
-    write_hats_metadata(directory, f"{name}{margin}", version, created, entries)
+    lost = NotPublishable(f"table {name}: another publish removed its margin meanwhile; publish it again")
+    try:
+        if directory.is_local:
+            directory.fs.makedirs(sink.storage.path(), exist_ok=True)
+        write_hats_metadata(directory, f"{name}{MARGIN}{width}arcs", version, created, entries)
+    except FileNotFoundError:
+        raise lost from None
+    if any(not sink.storage.fs.exists(sink.storage.path(file.path)) for file in files):
+        for path in PROPERTIES:
+            remove_file(directory, directory.path(path))
+        raise lost
 
 
 def _write_cell(reader: RegionReader, sink: SinkSpec, cell: Cell, margin_deg: float) -> DataFile | None:
@@ -80,7 +95,7 @@ def _write_cell(reader: RegionReader, sink: SinkSpec, cell: Cell, margin_deg: fl
         vectors = unit_vectors(*(outside.column(name).to_numpy() for name in ("ra", "dec")))
         rows = outside.filter(pa.array(near_cell(vectors, cell.order, cell.npix, margin_deg)))
         if rows.num_rows:
-            file = file or PartitionFile(sink, (cell.order, cell.npix // 10_000 * 10_000, cell.npix))
+            file = file or PartitionFile(sink, (cell.order, cell.npix // 10_000 * 10_000, cell.npix), _SUFFIX)
             file.write(conform(rows, sink.schema))
     return None if file is None else file.close()
 
@@ -91,13 +106,3 @@ def _stored_schema(snapshot: Snapshot) -> pa.Schema:
         with snapshot.storage.fs.open(snapshot.storage.path(file.path), "rb") as stream:
             return pq.read_schema(stream)
     return pa.schema([f for f in snapshot.schema if f.name not in PARTITION_COLUMNS])
-
-
-def _delete_others(storage: Storage, files: list[DataFile]) -> None:
-    """Delete what tasks that were repeated have left: readers list directories."""
-    ours = {storage.path(file.path) for file in files}
-    if storage.fs.exists(storage.path()):
-        for path in set(storage.fs.find(storage.path())) - ours:
-            storage.fs.rm_file(path)
-    elif storage.is_local:
-        storage.fs.makedirs(storage.path(), exist_ok=True)

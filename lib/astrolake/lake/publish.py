@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from astrolake.errors import AstrolakeError
+from astrolake.errors import NotPublishable
 from astrolake.lake.delta import Snapshot
 from astrolake.lake.glue import register_table
 from astrolake.lake.hats import (
     claims_of,
-    drop_beside,
+    drop_stale_margins,
     release_claim,
     retract_hats_metadata,
     write_hats_metadata,
@@ -23,10 +23,6 @@ from astrolake.lake.vacuum import delete_orphans, find_orphans, prune_empty, vac
 
 #: A run that has not ended after this long was killed.
 RUN_LIMIT_HOURS = 24.0
-
-
-class NotPublishable(AstrolakeError):
-    """A directory holds files that a HATS reader would take for rows of the table."""
 
 
 #: Writes what HATS readers find beside a version (name, the table's directory, version, time) and returns
@@ -60,7 +56,7 @@ def publish_hats(
     prune_empty(storage)
     snapshot = table_snapshot(lake, table)
     root = lake.table_storage(table)
-    drop_beside(root)
+    drop_stale_margins(root)
     entries = beside(table, root, snapshot, now) if beside else {}
     write_hats_metadata(root, table, snapshot, now, entries)
     try:

@@ -37,20 +37,26 @@ class SinkSpec:
 
 
 class PartitionFile:
-    """One Parquet file being written; rows must come sorted by `_healpix_29`."""
+    """One Parquet file being written; rows must come sorted by `_healpix_29`.
 
-    def __init__(self, spec: SinkSpec, partition: tuple[int, ...]) -> None:
+    With a suffix the file is named by its partition alone; else it has a name of its own in a directory.
+    """
+
+    def __init__(self, spec: SinkSpec, partition: tuple[int, ...], suffix: str = "") -> None:
         self.spec = spec
         self.partition = partition
         names = [f"{k}={v}" for k, v in zip(("Norder", "Dir", "Npix"), partition, strict=False)]
-        self.path = "/".join([*names, f"part-{spec.run_id}-{uuid.uuid4().hex[:12]}.parquet"])
+        part = f"part-{spec.run_id}-{uuid.uuid4().hex[:12]}.parquet"
+        self.path = "/".join(names) + suffix if suffix else "/".join([*names, part])
         self._buffer: list[pa.Table] = []
         self._buffered = 0
         self._metadata: list[Any] = []
         fs, target = spec.storage.fs, spec.storage.path(self.path)
+        # A file of a known name appears at once, as on S3: another task may be writing it, too.
+        self._written = f"{target}.{part}.tmp" if suffix and spec.storage.is_local else target
         if spec.storage.is_local:
             fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
-        self._stream = fs.open(target, "wb")
+        self._stream = fs.open(self._written, "wb")
         sorting = (
             [pq.SortingColumn(spec.schema.get_field_index(HEALPIX_COLUMN))]
             if HEALPIX_COLUMN in spec.schema.names
@@ -86,6 +92,8 @@ class PartitionFile:
         self._writer.close()
         self._stream.close()
         storage = self.spec.storage
+        if self._written != storage.path(self.path):
+            storage.fs.mv(self._written, storage.path(self.path))
         size = storage.fs.size(storage.path(self.path))
         metadata = self._metadata[0]
         return DataFile(self.path, size, metadata.num_rows, self.partition, delta_statistics(metadata))

@@ -167,6 +167,8 @@ def rows_or_missing(table: Any, rows: Int64) -> Any:
     if type(table).__module__.partition(".")[0] == "pandas":
         return nullable_rows(table, rows)
     found = table[np.maximum(rows, 0)] if len(table) else _blank(table, len(rows))
+    # An index of the table would have to follow every column that is replaced.
+    found = type(table)(found, copy=False, copy_indices=False)
     lost = rows < 0
     if lost.any():
         for name in found.colnames:
