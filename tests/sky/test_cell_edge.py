@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
 from cdshealpix import nested
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
@@ -71,6 +71,7 @@ def test_positions_at_the_limit_itself():
     assert near_cell(unit_vectors(away, dec), 0, 0, limit).tolist() == [True, False, True, False]
 
 
+@settings(deadline=None)
 @given(
     st.integers(0, 29),
     st.floats(0, 360, exclude_max=True),
