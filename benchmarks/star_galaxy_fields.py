@@ -1,9 +1,9 @@
 """Star/galaxy separation on simulated fields: ``python benchmarks/star_galaxy_fields.py --fields 3``.
 
 Fields like SDSS's r images (3000^2 px of 0.396 arcsec, Moffat seeing of 1.3 arcsec, 5 sigma at r 22.3) with
-stars and galaxies rendered by GalSim. Sources are extracted as the jobs do; those with a neighbour within 12 px
-are left out. Printed by true magnitude: AUC of `star_prob` and of `flux_radius`, and the calibration error of
-`star_prob`.
+stars and galaxies rendered by GalSim. Sources are extracted as the jobs do; those with a neighbour within
+12 px are left out. Printed by true magnitude: AUC of `star_prob` and of `flux_radius`, and the calibration
+error of `star_prob`.
 """
 
 from __future__ import annotations
