@@ -9,7 +9,6 @@ import astropy.units as u
 import numpy as np
 from astropy.coordinates import Latitude, Longitude
 from cdshealpix import nested
-from mocpy import MOC
 
 from astrolake.errors import BadArguments, BadInput
 from astrolake.sky.healpix import N_BASE, cell_center, cone_cells, healpix29, largest_radius_deg
@@ -206,6 +205,8 @@ class Moc:
         BadInput
             When the file cannot be read as a MOC.
         """
+        from mocpy import MOC  # brings matplotlib along, which no other region needs
+
         kinds = {"json": "json", "txt": "ascii", "ascii": "ascii"}
         kind = kinds.get(path.rpartition(".")[2].lower(), "fits")
         try:
