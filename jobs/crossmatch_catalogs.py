@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from functools import cached_property
 from typing import cast
 
 from astrolake.crossmatch.columns import crossmatch_table
-from astrolake.crossmatch.options import MatchOptions, by_side, sigma_of
+from astrolake.crossmatch.options import MatchOptions, by_side, priors_of, sigma_of
 from astrolake.crossmatch.spark import LEFT, match_reports, plan_match
 from astrolake.job import Job, JobArgs, JobContext, Outcome, flag, main
 from astrolake.lake.cells import CELL_ROWS
@@ -34,13 +35,16 @@ class CrossmatchCatalogsArgs(JobArgs):
     )
     completeness: float = flag(1.0, help="share of left rows with a counterpart, for the probabilities")
     density_deg2: float = flag(0.0, help="right rows per square degree, for the probabilities (0: measured)")
+    magnitude_prior: tuple[str, ...] = flag(
+        (), help="columns that tell counterparts from others: right:rmag (learned) or right:rmag=FILE"
+    )
     cell_rows: int = flag(CELL_ROWS, help="rows a task holds at a time, about: lower it for less memory")
 
     def check(self) -> None:
         """Refuse what no match could use, before Spark starts."""
         _ = self.options
 
-    @property
+    @cached_property
     def options(self) -> MatchOptions:
         """The flags as options of a match."""
         columns, sigma = by_side("--select", self.select), by_side("--sigma-column", self.sigma_column)
@@ -49,6 +53,7 @@ class CrossmatchCatalogsArgs(JobArgs):
             parse_region(self.region) if self.region else None, columns["left"], columns["right"],
             sigma_of("--sigma-column", sigma["left"]), sigma_of("--sigma-column", sigma["right"]),
             self.completeness, self.density_deg2 or None, self.cell_rows,
+            priors_of("--magnitude-prior", self.magnitude_prior),
         )  # fmt: skip
 
 

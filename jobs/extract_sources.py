@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from typing import cast
 
 from astrolake.errors import BadArguments
 from astrolake.job import Job, JobArgs, JobContext, Outcome, flag, main
@@ -12,7 +13,7 @@ from astrolake.lake.staging import Staged
 from astrolake.lake.writer import Replace
 from astrolake.photometry import spark as stage
 from astrolake.photometry.calibration_plan import CalibrationPlan
-from astrolake.photometry.options import ExtractionOptions
+from astrolake.photometry.options import ExtractionOptions, PsfKind
 from astrolake.photometry.reference import ReferenceOptions
 from astrolake.schema import DETECTIONS, IMAGE_QUALITY, PIXEL_DETECTIONS
 
@@ -28,6 +29,9 @@ class ExtractSourcesArgs(JobArgs):
     where: str = flag("", help='SQL condition on the table images, e.g. "mjd > 59000"')
     detect_sigma: float = flag(1.5, help="threshold in units of the noise of a pixel")
     min_pixels: int = flag(5, help="connected pixels above the threshold that make a source")
+    psf: str = flag(
+        "moffat", help="PSF photometry: moffat, gaussian, empirical (varies over the field), none"
+    )
     aperture_radii_arcsec: tuple[float, ...] = flag((1.5, 3.0, 5.0), help="radii of the circular apertures")
     calibrate_against: str = flag("", help="fit zero points to this table of the lake")
     reference_mag: str = flag("", help="its column of magnitudes; {band} in it is the band of an image")
@@ -39,7 +43,7 @@ class ExtractSourcesArgs(JobArgs):
 
     def check(self) -> None:
         """Refuse options that the kernel refuses, before Spark starts."""
-        ExtractionOptions(self.detect_sigma, self.min_pixels, aperture_radii_px=self.aperture_radii_arcsec)
+        self.extraction()
         if len(self.aperture_radii_arcsec) < 2:
             raise BadArguments("--aperture-radii-arcsec: give two radii or more, objects use the second")
         if self.correct_astrometry and not self.reference.table:
@@ -51,6 +55,11 @@ class ExtractSourcesArgs(JobArgs):
         columns = (self.reference_mag, self.reference_mag_err, self.reference_colour)
         return ReferenceOptions(self.calibrate_against, *columns, self.reference_ab_offset)
 
+    def extraction(self) -> ExtractionOptions:
+        """Return the options of the kernel; the radii become pixels with each image's scale."""
+        radii, psf = self.aperture_radii_arcsec, cast(PsfKind, self.psf)
+        return ExtractionOptions(self.detect_sigma, self.min_pixels, aperture_radii_px=radii, psf=psf)
+
 
 def run(args: ExtractSourcesArgs, context: JobContext) -> Outcome:
     """Extract each image on an executor and replace its detections; units are images."""
@@ -59,12 +68,13 @@ def run(args: ExtractSourcesArgs, context: JobContext) -> Outcome:
     stages = (*map(writer.stage_spec, _TABLES), writer.stage_as(stage.STATUSES, stage.STATUS_SCHEMA))
     images = context.read("images")
     chosen, count = stage.select_images(images, args.band, args.survey, args.where)
-    extraction = ExtractionOptions(args.detect_sigma, args.min_pixels)
     reference = None
     if name := args.calibrate_against:
         reference = stage.reference_of(context.snapshot(name), args.reference, stage.bands_of(chosen))
     plan = CalibrationPlan(reference, args.correct_astrometry, args.inject_stars)
-    options = stage.SourceOptions(extraction, args.aperture_radii_arcsec, args.storage_options, stages, plan)
+    options = stage.SourceOptions(
+        args.extraction(), args.aperture_radii_arcsec, args.storage_options, stages, plan
+    )
     found = stage.source_reports(stage.with_overlaps(images, chosen), count, options)
     staged, counts = stage.collect_sources(found)
     statuses = writer.staged_frame(staged[stage.STATUSES], spark_fields(stage.STATUS_SCHEMA))

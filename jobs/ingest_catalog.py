@@ -5,25 +5,11 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-import pyarrow as pa
-
 from astrolake.data_access.catalog_files import FORMATS, ReadOptions, list_inputs
-from astrolake.data_access.spark import (
-    FEW_SLICES,
-    REJECT_SCHEMA,
-    REJECTED,
-    SEEN,
-    catalog_reports,
-    plan_catalog,
-    rejects_table,
-    slices_of,
-    split_duplicates,
-)
-from astrolake.errors import BadArguments, BadInput
+from astrolake.data_access.spark import plan_catalog, stage_catalog
+from astrolake.errors import BadArguments
 from astrolake.job import Job, JobArgs, JobContext, Outcome, flag, main
-from astrolake.lake.keys import may_repeat
-from astrolake.lake.reader import spark_fields
-from astrolake.lake.staging import Staged, collect_reports
+from astrolake.lake.declared import declared
 from astrolake.lake.writer import Replace
 from astrolake.schema.spark import spark_schema
 
@@ -58,36 +44,22 @@ def run(args: IngestCatalogArgs, context: JobContext) -> Outcome:
     """Read every file on the executors and write the table; units are rows and unreadable files."""
     spark, writer = context.spark, context.writer
     files = list_inputs(args.input, args.format, args.storage_options)
-    plan, readable, lost = plan_catalog(spark, files, args.reading, args.table, args.id_column or None)
+    old = writer.base(args.table, positional=True) if args.append else None
+    stored = None if old is None else declared(args.table, old)
+    wanted = (args.reading, args.table, args.id_column or None, stored)
+    plan, readable, lost = plan_catalog(spark, files, *wanted)
     if args.append and plan.columns.id is None:
         raise BadArguments(
             "--append needs an identifier of the rows, to tell new ones from old: name one by --id-column"
         )
-    stages = (
-        writer.stage_spec(plan.table),
-        writer.stage_as("catalog-rejects", REJECT_SCHEMA),
-        writer.stage_as("catalog-keys", pa.schema([])),
-    )
-    reports = catalog_reports(spark, plan, readable, *stages)
-    staged, counts = collect_reports(reports, scattered=len(slices_of(readable)) > FEW_SLICES)
-    rows, bad, keys = (staged.get(stage.table, Staged()) for stage in stages)
-    rejects = writer.staged_frame(bad, spark_fields(REJECT_SCHEMA))
-    if lost:
-        rejects = rejects.unionByName(spark.createDataFrame(rejects_table(lost).to_pandas(), rejects.schema))
-    total, rejected = counts.get(SEEN, 0) + len(lost), counts.get(REJECTED, 0) + len(lost)
-    if total and total == rejected:
-        first = rejects.first()
-        raise BadInput(f"no row of the input can be used, the first because: {first and first.message}")
-    if may_repeat(spark, context.lake.storage, keys.runs):
-        single, later = split_duplicates(writer.staged_frame(rows, spark_schema(plan.table)))
-        rows, rejects = writer.stage(single, plan.table), rejects.unionByName(later)
-        rejected += later.count()
+    found = stage_catalog(spark, writer, plan, readable, lost)
     what = None
     if args.append:
-        ids = writer.staged_frame(rows, spark_schema(plan.table)).select("source_id")
+        ids = writer.staged_frame(found.rows, spark_schema(plan.table)).select("source_id")
         what = Replace("source_id", ids)
-    written = writer.replace_staged(rows, plan.table, what)
-    return Outcome(total, written.rows_new, rejected, [written], rejects if rejected else None)
+    written = writer.replace_staged(found.rows, plan.table, what)
+    rejects = found.rejects if found.rejected else None
+    return Outcome(found.seen, written.rows_new, found.rejected, [written], rejects)
 
 
 JOB = Job("ingest_catalog", IngestCatalogArgs, run, __doc__ or "", creates_lake=True)

@@ -9,6 +9,7 @@ from astrolake.errors import BadArguments
 from astrolake.job import Job, JobArgs, JobContext, Outcome, flag, main
 from astrolake.job.tables import chosen_tables
 from astrolake.lake.maintain import compact_table, vacuum_staging, vacuum_table
+from astrolake.lake.vacuum import MOST_HOURS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,9 +22,9 @@ class MaintainTablesArgs(JobArgs):
     dry_run: bool = flag(False, help="say what would be done, and do nothing")
 
     def check(self) -> None:
-        """Refuse negative retention."""
-        if self.vacuum_hours < 0:
-            raise BadArguments(f"--vacuum-hours {self.vacuum_hours}: must not be negative")
+        """Refuse retention that is none."""
+        if not 0 <= self.vacuum_hours <= MOST_HOURS:
+            raise BadArguments(f"--vacuum-hours {self.vacuum_hours}: give 0 to {MOST_HOURS:g}")
 
 
 def run(args: MaintainTablesArgs, context: JobContext) -> Outcome:

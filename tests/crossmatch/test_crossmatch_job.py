@@ -114,3 +114,7 @@ def test_a_missing_table_is_named(run_job, matched):
 def test_arguments_out_of_range_are_refused(cross, matched, flags):
     assert cross(*flags) == (2, {})
     assert matched.tables() == ["galaxies", "stars"]
+
+
+def test_a_map_that_cannot_be_read_is_a_bad_argument(cross, tmp_path):
+    assert cross("--region", f"moc:{tmp_path}/lost.fits")[0] == 2

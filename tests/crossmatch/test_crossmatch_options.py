@@ -1,13 +1,17 @@
 """Columns carried along, regions, positional errors, plans: what a cross-match does beside pairing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from test_crossmatch_spark import RADIUS, N, _expected, _matches, _plan, _positions, lake, skies
 
-from astrolake.crossmatch.options import MatchOptions, Sigma, by_side, sigma_of
+from astrolake.crossmatch.options import MatchOptions, Sigma, by_side, priors_of, sigma_of
+from astrolake.crossmatch.sides import side_of
 from astrolake.crossmatch.spark import match_reports, measured_density_deg2
-from astrolake.errors import BadArguments, MissingColumns
+from astrolake.errors import BadArguments, BadInput, MissingColumns
+from astrolake.lake.declared import declared
 from astrolake.lake.lake import Lake
 from astrolake.lake.reader import table_snapshot
 from astrolake.lake.staging import StageSpec
@@ -187,3 +191,96 @@ def test_a_flag_that_names_no_side_is_refused(value):
 def test_an_error_that_is_none_is_refused(value):
     with pytest.raises(BadArguments):
         sigma_of("--sigma-column", value)
+
+
+def test_priors_name_a_column_of_the_right_side():
+    values = ("right:mag", "right:colour=a=b.txt")
+    assert priors_of("--magnitude-prior", values) == (("mag", ""), ("colour", "a=b.txt"))
+
+
+@pytest.mark.parametrize(
+    "values", [("left:mag",), ("mag",), ("right:",), ("right:=x",), ("right:mag", "right:mag=x")]
+)
+def test_priors_that_are_none_are_refused(values):
+    with pytest.raises(BadArguments, match="--magnitude-prior"):
+        priors_of("--magnitude-prior", values)
+
+
+def test_priors_need_errors_and_numbers(spark, measured, put_catalog):
+    with pytest.raises(BadArguments, match="--sigma-column"):
+        MatchOptions(1.0, priors=(("mag", ""),))
+    with pytest.raises(MissingColumns, match="colour"):
+        _plan(spark, measured, "left", "right", radius_arcsec=1.0, priors=(("colour", ""),), **SIGMA)
+    words = pd.DataFrame({"source_id": [1], "ra": [1.0], "dec": [1.0], "pos_err": [0.1], "kind": ["star"]})
+    put_catalog(measured, "words", words)
+    with pytest.raises(BadArguments, match="right:kind"):
+        _plan(spark, measured, "left", "words", radius_arcsec=1.0, priors=(("kind", ""),), **SIGMA)
+
+
+def test_too_few_sure_matches_name_the_column(spark, measured, put_catalog):
+    few = pd.DataFrame({"source_id": [1], "ra": [1.0], "dec": [1.0], "pos_err": [0.1], "few_mag": [20.0]})
+    put_catalog(measured, "few", few)
+    with pytest.raises(BadInput, match="right:few_mag"):
+        _plan(spark, measured, "left", "few", radius_arcsec=1.0, priors=(("few_mag", ""),), **SIGMA)
+
+
+def _errors(spark, lake, put_catalog, errors: list[float]) -> pd.DataFrame:
+    stars = pd.DataFrame({"source_id": range(len(errors)), "ra": np.arange(len(errors)) * 1.0, "dec": 0.0})
+    put_catalog(lake, "far", stars.assign(dec=0.3 / 3600, e=errors))
+    put_catalog(lake, "near", stars)
+    sigma = {"left_sigma": Sigma(arcsec=0.1), "right_sigma": Sigma(("e",))}
+    return _matches(spark, lake, "near", "far", radius_arcsec=1.0, **sigma).sort_values("left_id")
+
+
+def test_errors_that_are_none_make_nothing_known(spark, tmp_path, put_catalog):
+    lake = Lake.create(str(tmp_path / "lake"))
+    found = _errors(spark, lake, put_catalog, [0.2, -999.0, -0.2, np.inf, 1e300, np.nan])
+    for name in ("sep_sigma", "log_bayes_factor", "p_single", "p_i", "p_any"):
+        assert found[name].notna().tolist() == [True, False, False, False, False, False]
+
+
+def test_motions_and_errors_are_converted_by_their_units(put_catalog, tmp_path):
+    lake = Lake.create(str(tmp_path / "lake"))
+    rows = pd.DataFrame(
+        {
+            "source_id": [1],
+            "ra": [1.0],
+            "dec": [1.0],
+            "pmra": [1.0],
+            "pmdec": [0.0],
+            "ref_epoch": [2000.0],
+            "e": [2.0],
+        }
+    )
+    put_catalog(lake, "moving", rows)
+    snapshot = table_snapshot(lake, "moving")
+    plain = declared("moving", snapshot)
+
+    def side(**units: str):
+        columns = (replace(c, unit=units.get(c.name, c.unit)) for c in plain.columns)
+        return side_of(replace(plain, columns=tuple(columns)), snapshot, 2016.0, (), Sigma(("e",)))
+
+    everything = np.array([[0, 12 << 58]])
+    moved = side(pmra="arcsec.yr**-1", e="mas").read(everything)
+    assert (moved.positions.ra[0] - 1.0) * 3600 * np.cos(np.radians(1.0)) == pytest.approx(16.0, abs=1e-3)
+    assert side(e="mas").sigma_arcsec(moved)[0] == pytest.approx(0.002)
+    for unit in ({"pmra": "km"}, {"ref_epoch": "d"}, {"e": "mag"}):
+        with pytest.raises(BadArguments, match=f"moving.{next(iter(unit))}"):
+            side(**unit)
+    assert side(ref_epoch="Time[Julian Years]").factors["ref_epoch"] == 1.0
+
+
+def test_errors_and_motions_must_be_numbers(spark, tmp_path, put_catalog):
+    lake = Lake.create(str(tmp_path / "lake"))
+    rows = pd.DataFrame(
+        {"source_id": [1], "ra": [1.0], "dec": [1.0], "pmra": ["x"], "pmdec": [0.0], "ref_epoch": [1.0]}
+    )
+    put_catalog(lake, "words", rows)
+    with pytest.raises(BadArguments, match=r"words\.pmra is string"):
+        _plan(spark, lake, "words", "words", radius_arcsec=1.0, epoch=2000.0)
+    sigma = {"left_sigma": Sigma(("pmra",)), "right_sigma": Sigma(arcsec=0.1)}
+    with pytest.raises(BadArguments, match=r"words\.pmra is string"):
+        _plan(spark, lake, "words", "words", radius_arcsec=1.0, **sigma)
+    put_catalog(lake, "half", rows.drop(columns="pmdec"))
+    with pytest.raises(MissingColumns, match="pmdec"):
+        _plan(spark, lake, "half", "half", radius_arcsec=1.0, epoch=2000.0)

@@ -7,6 +7,7 @@ import pytest
 from astropy.table import Table
 
 from astrolake.data_access import spark as data_access_spark
+from astrolake.lake.declared import declared
 from astrolake.lake.delta import read_snapshot
 from astrolake.lake.lake import Lake
 from astrolake.lake.reader import read_table
@@ -338,11 +339,58 @@ def test_rows_without_identifier_cannot_be_appended(ingest, root, tmp_path):
     assert (code, summary["status"]) == (2, "bad_arguments")
 
 
-def test_a_column_of_another_type_cannot_be_appended(spark, ingest, root, tmp_path):
+@pytest.mark.parametrize(
+    "second", ["id,ra,dec,mag\n2,11,20,13\n3,12,20,14\n", "id,ra,dec,mag\n2,11,20,\n3,12,20,\n"]
+)
+def test_whole_numbers_and_empty_columns_take_the_type_of_the_table(spark, ingest, root, tmp_path, second):
     (tmp_path / "one.csv").write_text("id,ra,dec,mag\n1,10,20,12.5\n2,11,20,13.5\n")
-    (tmp_path / "two.csv").write_text("id,ra,dec,mag\n2,11,20,13\n3,12,20,14\n")
+    (tmp_path / "two.csv").write_text(second)
+    ingest("stars", tmp_path / "one.csv")
+    assert ingest("stars", tmp_path / "two.csv", "--append")[0] == 0
+    expected = [12.5, 13.0, 14.0] if "13" in second else [12.5, None, None]
+    assert [None if np.isnan(m) else m for m in _rows(spark, root, "stars")["mag"]] == expected
+
+
+def _messages(root) -> str:
+    return "|".join(m for m in read_runs(Lake.open(str(root)), ["message"]).column(0).to_pylist() if m)
+
+
+@pytest.mark.parametrize(
+    ("second", "said"),
+    [
+        ("id,ra,dec,mag\n2,11,20,faint\n", "mag (double, now string)"),
+        ("id,ra,dec,mag\nx2,11,20,13.5\n", "source_id (long, now string)"),
+    ],
+)
+def test_a_column_of_another_type_cannot_be_appended(spark, ingest, root, tmp_path, second, said):
+    (tmp_path / "one.csv").write_text("id,ra,dec,mag\n1,10,20,12.5\n2,11,20,13.5\n")
+    (tmp_path / "two.csv").write_text(second)
     ingest("stars", tmp_path / "one.csv")
     assert ingest("stars", tmp_path / "two.csv", "--append")[0] == 1
     assert _rows(spark, root, "stars")["mag"].tolist() == [12.5, 13.5]
-    messages = [m for m in read_runs(Lake.open(str(root)), ["message"]).column(0).to_pylist() if m]
-    assert any("mag (double, now int64)" in m for m in messages)
+    assert said.replace("long", "int64") in _messages(root).replace("long", "int64")
+
+
+def test_a_column_in_another_unit_cannot_be_appended(spark, ingest, root, tmp_path):
+    for name, unit, first in (("one", "arcsec", 0), ("two", "mas", 10), ("three", None, 20)):
+        rows = _catalog(3, first=first)
+        rows["err"] = np.full(3, 0.5)
+        rows["err"].unit = unit
+        rows.write(tmp_path / f"{name}.fits")
+    ingest("stars", tmp_path / "one.fits")
+    assert ingest("stars", tmp_path / "two.fits", "--append")[0] == 1
+    assert "err is in mas, but in arcsec in the table stars" in _messages(root)
+    assert ingest("stars", tmp_path / "three.fits", "--append")[0] == 0
+    snapshot = read_snapshot(Lake.open(str(root)).delta_storage("stars"))
+    assert declared("stars", snapshot).column("err").unit == "arcsec"
+    assert len(_rows(spark, root, "stars")) == 6
+
+
+def test_of_rows_with_one_identifier_and_place_the_same_stays_in_every_run(spark, ingest, root, tmp_path):
+    ids = np.repeat(np.arange(20), 3)
+    Table({"id": ids, "ra": ids * 3.0, "dec": ids * 0.0, "mag": np.arange(60.0)}).write(tmp_path / "a.fits")
+    kept = []
+    for _ in range(3):
+        assert ingest("stars", tmp_path / "a.fits")[1]["rows_rejected"] == 40
+        kept.append(_rows(spark, root, "stars").sort_values("source_id")["mag"].tolist())
+    assert kept[0] == kept[1] == kept[2]

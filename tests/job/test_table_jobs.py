@@ -131,8 +131,11 @@ def test_a_missing_table_fails_the_job(run_job, lake, job):
     ("job", "flags"),
     [
         ("publish_tables", ("--retain-hours", "-1")),
+        ("publish_tables", ("--retain-hours", "1e300")),
+        ("publish_tables", ("--hats", "false", "--skymap-order", "3")),
         ("publish_tables", ("--glue",)),
         ("maintain_tables", ("--vacuum-hours", "-1")),
+        ("maintain_tables", ("--vacuum-hours", "1e300")),
     ],
 )
 def test_arguments_out_of_range_are_refused(run_job, tmp_path, job, flags):
@@ -156,3 +159,15 @@ def test_a_write_takes_the_skymap_away_with_the_rest(run_job, lake):
     assert path.exists()
     retract_hats_metadata(lake.table_storage("stars"))
     assert not path.exists()
+
+
+def test_a_table_named_twice_is_worked_on_once(run_job, lake):
+    code, summary = run_job("maintain_tables", "--lake", lake.uri, "--tables", "stars", "stars", "--compact")
+    assert (code, summary["rows_in"], summary["tables"]) == (0, 1, {"stars": 1})
+
+
+def test_publishing_without_a_skymap_removes_the_old_one(run_job, lake):
+    run_job("publish_tables", "--lake", lake.uri, "--skymap-order", 3)
+    run_job("publish_tables", "--lake", lake.uri)
+    assert not Path(lake.table_storage("stars").path("skymap.fits")).exists()
+    assert _is_catalog(lake)

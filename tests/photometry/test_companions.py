@@ -36,4 +36,11 @@ def test_legacy_coadds_have_an_inverse_variance_of_their_band():
 
 def test_directories_of_other_files_need_no_listing():
     assert may_have_companions(IMAGE)
-    assert not may_have_companions("frame-r-002583-2-0136.fits.bz2")
+    assert not may_have_companions("stamp-r-5.0073-0.0739.fits")
+
+
+def test_an_sdss_frame_has_the_mask_planes_of_its_band():
+    siblings = ["fpM-002583-g2-0136.fits", "fpM-002583-r2-0136.fits.gz", "psField-002583-2-0136.fits"]
+    found = find_companions("frame-r-002583-2-0136.fits.bz2", siblings)
+    assert found == Companions(None, "fpM-002583-r2-0136.fits.gz")
+    assert find_companions("frame-r-002583-2-0137.fits.bz2", siblings) == Companions()

@@ -73,7 +73,8 @@ def test_edge_distance_counts_from_the_outer_border_of_the_image():
 
 
 def test_calibrated_columns_are_those_of_the_tables():
-    calibrated = calibrate(extract_frame(FRAME), 22.5, 0.4)
+    extraction = extract_frame(FRAME, options=ExtractionOptions(psf="gaussian"))
+    calibrated = calibrate(extraction, 22.5, 0.4)
     origin = {"detection_id", "image_id", "number", "survey", "band", "visit", "mjd", "run_id", "star_prob"}
     pixel_columns = {column.name for column in PIXEL_DETECTIONS.columns} - origin
     extra = {"x_err", "y_err", "edge_distance_px"}

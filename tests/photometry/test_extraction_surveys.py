@@ -5,13 +5,17 @@ import warnings
 import fitsio
 import numpy as np
 import pytest
+import sep
 from astropy.io import fits
 from astropy.wcs import WCS, FITSFixedWarning
 from scipy.spatial import cKDTree
 
-from astrolake.photometry.extraction import extract_frame
+from astrolake.photometry.detection import detect_sources
+from astrolake.photometry.extraction import extract_frame, prepare_sky
 from astrolake.photometry.flags import Flag
+from astrolake.photometry.measure import Scene, kron_photometry
 from astrolake.photometry.options import ExtractionOptions
+from astrolake.photometry.petrosian import radial_photometry
 
 pytestmark = pytest.mark.data
 
@@ -43,7 +47,10 @@ def test_sources_and_centroids_are_those_of_sextractor(sextractor):
     isophotal = ours["flags"] & Flag.ISOPHOTAL_CENTROID > 0
     x = np.where(isophotal, truth[:, X], truth[:, XWIN]) - 1
     y = np.where(isophotal, truth[:, Y], truth[:, YWIN]) - 1
-    assert np.hypot(ours["x"] - x, ours["y"] - y).max() < 0.002
+    distance = np.hypot(ours["x"] - x, ours["y"] - y)
+    # The window is as wide as the half-light radius, in which SExtractor's steps are coarser than ours.
+    assert np.median(distance) < 0.001
+    assert distance.max() < 0.03
     assert isophotal.mean() < 0.1
 
 
@@ -59,9 +66,30 @@ def test_kron_fluxes_and_errors_are_those_of_sextractor(sextractor):
 def test_radii_and_position_errors_are_those_of_sextractor(sextractor):
     truth, ours = sextractor
     measured = truth[:, FLUX_AUTO] > 0
-    np.testing.assert_allclose(ours["flux_radius"][measured], truth[measured, HALF_LIGHT], atol=0.002)
+    np.testing.assert_allclose(ours["flux_radius"][measured], truth[measured, HALF_LIGHT], atol=0.04)
+    assert np.median(np.abs(ours["flux_radius"][measured] - truth[measured, HALF_LIGHT])) < 0.01
     np.testing.assert_allclose(ours["x_err"], np.sqrt(truth[:, ERRX2]), rtol=1e-4)
     np.testing.assert_allclose(ours["y_err"], np.sqrt(truth[:, ERRY2]), rtol=1e-4)
+
+
+def test_half_light_radii_are_as_near_to_the_exact_ones_as_sextractors(survey_data):
+    options = ExtractionOptions(deblend_contrast=1.0, noise="global", mask_neighbours=False)
+    sky = prepare_sky(fitsio.read(survey_data / "sep_reference" / "image.fits"), None, None, options)
+    objects = detect_sources(sky, options).objects
+    ids = np.arange(1, len(objects) + 1, dtype=np.int32)
+    scene, x, y = Scene(sky, None, None), objects["x"], objects["y"]
+    flux = kron_photometry(scene, objects, ids, options)["flux_auto"]
+    radii = np.arange(0.02, 8, 0.02)
+    exact = np.stack([sep.sum_circle(sky.residual, x, y, radius, subpix=0)[0] for radius in radii], axis=1)
+    for name, share in (("flux_radius_20", 0.2), ("flux_radius", 0.5)):
+        ours = radial_photometry(scene, objects, ids, flux)[name]
+        theirs = sep.flux_radius(sky.residual, x, y, 6 * objects["a"], share, normflux=flux, subpix=5)[0]
+        reached = exact >= share * flux[:, None]
+        known = (flux > 0) & reached.any(axis=1)
+        truth = radii[reached.argmax(axis=1)] - 0.01
+        errors = [np.sqrt(np.mean((values - truth)[known] ** 2)) for values in (ours, theirs)]
+        assert known.sum() > 60
+        assert errors[0] < min(0.012, 1.3 * errors[1])
 
 
 def test_aperture_fluxes_are_those_of_sextractor(sextractor):

@@ -11,7 +11,6 @@ from astrolake.photometry.measure import (
     centroids,
     circular_photometry,
     ellipses,
-    half_light_radius,
     isophotal_photometry,
     kron_photometry,
     surroundings,
@@ -122,11 +121,6 @@ def test_gain_adds_photon_noise_to_the_kron_error():
     )
     added = lit["flux_auto_err"] ** 2 - dark["flux_auto_err"] ** 2
     np.testing.assert_allclose(added, dark["flux_auto"].clip(0) / 4, rtol=1e-6)
-
-
-def test_a_flux_that_is_not_positive_has_no_half_light_radius():
-    radius = half_light_radius(SCENE, FOUND.objects, IDS, np.full(len(IDS), -1.0))
-    assert np.isnan(radius).all()
 
 
 def test_noise_of_a_bad_pixel_is_unknown():

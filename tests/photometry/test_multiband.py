@@ -1,7 +1,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from astropy.table import Table
+from astropy import units as u
+from astropy.table import QTable, Table
 
 from astrolake.errors import BadArguments, MissingColumns
 from astrolake.photometry import MultibandPhotometry, MultibanPhotometry
@@ -63,6 +64,37 @@ def test_what_is_no_band_is_refused():
         MultibandPhotometry().match_multiband(g=G, r_sources=R)
     with pytest.raises(MissingColumns, match="r_sources"):
         MultibandPhotometry().match_multiband(g_sources=G, r_sources=R.drop(columns="dec"))
+
+
+def test_units_are_converted_and_kept():
+    g = QTable({"ra": np.radians([10.0, 20.0, 30.0]) * u.rad, "dec": np.radians([0.0, 1.0, 2.0]) * u.rad})
+    r = QTable(
+        {
+            "ra": np.array([10.0001, 50]) / 15 * u.hourangle,
+            "dec": [0.0, 2.0] * u.deg,
+            "flux": [1.0, 2.0] * u.Jy,
+        }
+    )
+    found = MultibandPhotometry().match_multiband(g_sources=g, r_sources=r)
+    assert found["n_bands"].tolist() == [2, 1, 1, 1]
+    assert found["ra"].unit == u.deg
+    np.testing.assert_allclose(found["ra"].to_value(u.deg), [10, 20, 30, 50])
+    assert found["r_flux"].unit == u.Jy
+    assert found["r_flux"].mask.tolist() == [False, True, True, False]
+    assert found["r_sep_arcsec"].mask.tolist() == [False, True, True, False]
+
+
+def test_columns_that_would_meet_are_refused():
+    with pytest.raises(BadArguments, match="n_bands"):
+        MultibandPhotometry().match_multiband(n_sources=G.assign(bands=1), r_sources=R)
+    with pytest.raises(BadArguments, match="g_r_mag"):
+        MultibandPhotometry().match_multiband(g_sources=G.assign(r_mag=1.0), g_r_sources=R)
+    with pytest.raises(BadArguments, match="g_sep_arcsec"):
+        MultibandPhotometry().match_multiband(g_sources=G.assign(sep_arcsec=1.0), r_sources=R)
+    with pytest.raises(BadArguments, match="mag"):
+        MultibandPhotometry().match_multiband(g_sources=G, r_sources=pd.concat([R, R["mag"]], axis=1))
+    with pytest.raises(BadArguments, match="one kind"):
+        MultibandPhotometry().match_multiband(g_sources=G, r_sources=Table.from_pandas(R))
 
 
 @pytest.mark.parametrize("kind", [pd.DataFrame, Table.from_pandas])

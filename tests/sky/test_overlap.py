@@ -103,3 +103,30 @@ def test_every_covered_position_has_exactly_one_owner(center, seed, count):
     covered = np.any([depth_arcsec(image, ra, dec) >= 0 for image in images], axis=0)
     assert covered.any()
     np.testing.assert_array_equal(owners(ra, dec, images), covered.astype(int))
+
+
+def cut_owners(ra_arcsec, extent, images):
+    ra, dec = np.asarray(ra_arcsec, float) / 3600, np.full(len(ra_arcsec), 50.0) / 3600
+    return [owner_is_self(ra, dec, own, images, np.asarray(extent, float)).tolist() for own in images]
+
+
+def test_a_cut_source_belongs_to_the_image_that_holds_it_whole():
+    # The overlap reaches from 60 to 99.5: at 90 the left image cuts what reaches 15, the right one does not.
+    images = [flat(1), flat(2, x0=60.0)]
+    assert cut_owners([90.0], [15.0], images)[0] == [False]
+    assert cut_owners([90.0], [0.0], images)[1] == [True]
+
+
+def test_a_source_that_both_images_cut_is_primary_once_however_its_centroids_are_drawn():
+    # It reaches 20, the overlap is 20 wide: either image sees its own part, drawn to its own inside.
+    left, right = flat(4), flat(3, x0=80.0)
+    for drawn in (0.0, 3.0, 6.0):
+        kept = [
+            cut_owners([89.5 - drawn], [20.0], [left, right])[0][0],
+            cut_owners([89.5 + drawn], [20.0], [left, right])[1][0],
+        ]
+        assert kept == [False, True]
+
+
+def test_a_cut_source_that_no_other_image_covers_stays():
+    assert cut_owners([2.0], [10.0], [flat(2), flat(1, x0=80.0)])[0] == [True]

@@ -125,6 +125,47 @@ def test_a_file_that_is_no_moc_is_named(tmp_path):
 @pytest.mark.parametrize(
     "text",
     [
+        "{}", '{"a": [1]}', '{"1": ["a"]}', '{"1": [-1]}', '{"31": [1]}', '{"1": [100]}', '{"1": 3}', '{"1": [true]}',
+        "3/10-5", "", "words", "SIMPLE",
+    ],
+)  # fmt: skip
+def test_maps_without_cells_or_with_cells_outside_the_sky_are_refused(tmp_path, text):
+    path = tmp_path / "area.moc"
+    path.write_text(text)
+    with pytest.raises(BadInput, match=r"area\.moc"):
+        Moc.load(str(path))
+
+
+@pytest.mark.parametrize("keep", [5760, 5761, 20_000, -1])
+def test_a_map_that_is_cut_off_is_refused(tmp_path, keep):
+    from mocpy import MOC
+
+    path = tmp_path / "map.fits"
+    MOC.from_json({"9": list(range(0, 9000, 3))}).save(str(path), format="fits")
+    whole = path.read_bytes()
+    assert len(Moc.load(str(path)).ranges()) == 3000
+    end = keep if keep > 0 else (5760 + 3000 * 16) - 1
+    path.write_bytes(whole[:end])
+    with pytest.raises(BadInput, match=r"map\.fits"):
+        Moc.load(str(path))
+
+
+def test_the_kind_of_a_map_is_told_by_its_content(tmp_path):
+    path = tmp_path / "area.moc"
+    path.write_text("3/1-2 5/4000")
+    assert len(Moc.load(str(path)).ranges()) == 2
+
+
+@pytest.mark.parametrize("corners", ["0,0,0,0,0,0", "10,10,20,20,10,10", "0,0,10,0,20,0", "5,-10,5,0,5,20"])
+def test_a_polygon_without_area_is_refused(corners):
+    with pytest.raises(BadArguments, match="great circle"):
+        parse_region(f"polygon:{corners}")
+    parse_region("polygon:10,10,10.000001,10,10,10.000001")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
         "", "cone", "cone:1,2", "cone:1,2,3,4", "cone:1,95,3", "cone:1,2,-1", "cone:1,2,nan", "box:1,2,3",
         "box:1,2,5,4", "box:1,2,-91,4", "polygon:1,2,3,4", "polygon:1,2,3,4,5", "polygon:0,0,120,0,240,0",
         "circle:1,2,3", "moc:", "cone:a,b,c",

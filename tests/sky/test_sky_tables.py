@@ -3,6 +3,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from astropy.table import MaskedColumn, QTable, Table
+from astropy.time import Time
+from astropy.utils.masked import Masked
 
 from astrolake.errors import BadArguments, MissingColumns
 from astrolake.sky import crossmatch, crossmatch_arrays
@@ -109,3 +111,56 @@ def test_a_name_that_would_come_twice_is_refused(kind):
     joined["ra"], joined["dec"] = joined["ra_left"], joined["dec_left"]
     with pytest.raises(BadArguments, match="sep_arcsec|ra_left|rank"):
         crossmatch(joined, kind(GALAXIES), 5.0)
+
+
+def test_masked_quantities_and_dates_are_no_positions():
+    masked = QTable({"ra": Masked([10.0, 20.0] * u.deg, mask=[False, True]), "dec": [0.0, 0.0] * u.deg})
+    with pytest.raises(ValueError, match="the left table: .*row 1"):
+        crossmatch(masked, QTable(GALAXIES), 5.0)
+    with pytest.raises(ValueError, match="row 1"):
+        crossmatch_arrays((masked["ra"], masked["dec"]), (GALAXIES["ra"], GALAXIES["dec"]))
+    dated = pd.DataFrame({"ra": pd.to_datetime(["2020-01-01"]), "dec": [0.0]})
+    with pytest.raises(ValueError, match="the right table, column ra"):
+        crossmatch(pd.DataFrame(STARS), dated, 5.0)
+    words = pd.DataFrame({"ra": ["10:00:00"], "dec": [0.0]})
+    with pytest.raises(ValueError, match="the right table, column ra"):
+        crossmatch(pd.DataFrame(STARS), words, 5.0)
+    with pytest.raises(ValueError, match="column ra: no angles"):
+        crossmatch(Table({"ra": [1.0] * u.m, "dec": [0.0]}), Table(GALAXIES), 5.0)
+
+
+@pytest.mark.parametrize("right", [Table(GALAXIES), None, GALAXIES, np.zeros((3, 2))])
+def test_tables_of_other_kinds_are_named(right):
+    with pytest.raises(BadArguments, match="table"):
+        crossmatch(pd.DataFrame(STARS), right, 5.0)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"suffixes": ("_x",)},
+        {"radius_arcsec": 1 * u.arcsec},
+        {"radius_arcsec": "1"},
+        {"n": 1.5},
+        {"n": 10**30},
+    ],
+)
+def test_options_of_a_wrong_kind_are_named(options):
+    with pytest.raises(BadArguments, match=next(iter(options))):
+        crossmatch(pd.DataFrame(STARS), pd.DataFrame(GALAXIES), **options)
+
+
+def test_columns_of_times_and_quantities_may_be_missing():
+    right = QTable(
+        GALAXIES | {"at": Time([60000.0, 60001.0, 60002.0], format="mjd"), "flux": [1.0, 2.0, 3.0] * u.Jy}
+    )
+    found = crossmatch(QTable(STARS), right, 5.0, "left")
+    assert found["at"].mask.tolist() == [False, True, False]
+    assert found["flux"].mask.tolist() == [False, True, False]
+    assert found["flux"].unit == u.Jy
+    assert found["at"][2].mjd == 60000.0
+    none = crossmatch(QTable(STARS), right["ra", "dec", "flux"][:0], 5.0, "left")
+    assert none["flux"].unit == u.Jy
+    assert none["flux"].mask.all()
+    with pytest.raises(BadArguments, match="at"):
+        crossmatch(QTable(STARS), right[:0], 5.0, "left")

@@ -12,6 +12,7 @@ from astrolake.crossmatch.sides import Rows, Side
 from astrolake.errors import BadInput
 from astrolake.lake.cells import DEEPEST, Cell
 from astrolake.sky.exclusive import mutual_nearest, one_to_one
+from astrolake.sky.magnitude_prior import MagnitudePrior
 from astrolake.sky.matching import CHUNK_PAIRS, iter_match
 from astrolake.sky.positions import Matches
 from astrolake.sky.ranges import inside
@@ -37,6 +38,8 @@ class MatchPlan:
         Ranges of order-29 indices that hold the options' region.
     same : bool
         Whether a table is matched with itself: rows are no partners of their own.
+    priors : tuple of (column, MagnitudePrior)
+        Columns of the right table that weigh probabilities.
     """
 
     left: Side
@@ -45,6 +48,7 @@ class MatchPlan:
     prior: float
     region: Int64
     same: bool
+    priors: tuple[tuple[str, MagnitudePrior], ...] = ()
 
     @property
     def radius_deg(self) -> float:

@@ -25,6 +25,8 @@ PROBABILITY = (
     Column("p_i", "float64", "Probability that this candidate is the counterpart, if any is"),
     Column("p_any", "float64", "Probability that any candidate is the counterpart of the left row"),
 )
+#: Beside them where there are magnitude priors.
+WEIGHT = Column("log_prior_weight", "float64", "log10 of the factor for the odds by the magnitude priors")
 
 
 def crossmatch_table(left: Table, right: Table, options: MatchOptions) -> Table:
@@ -41,9 +43,15 @@ def crossmatch_table(left: Table, right: Table, options: MatchOptions) -> Table:
     carried += [_carried("right", right, name) for name in options.right_columns]
     table = replace(CROSSMATCH, name=f"crossmatches/{left.name}_x_{right.name}", columns=columns)
     try:
-        return table.with_columns((*(PROBABILITY if options.has_sigma else ()), *carried))
+        return table.with_columns((*_probability(options), *carried))
     except ValueError as error:
         raise BadArguments(f"columns carried along: {error}") from error
+
+
+def _probability(options: MatchOptions) -> tuple[Column, ...]:
+    if not options.has_sigma:
+        return ()
+    return (*PROBABILITY, WEIGHT) if options.priors else PROBABILITY
 
 
 def _carried(side: str, table: Table, name: str) -> Column:
@@ -79,15 +87,14 @@ def _with_probabilities(
     plan: MatchPlan, left: Rows, right: Rows, matches: Matches
 ) -> tuple[Matches, dict[str, pa.Array]]:
     """Rank all candidates by their probability, then keep what the mode wants."""
-    ours = plan.left.sigma_arcsec(left)[matches.left_index]
-    # A row without partner has the index -1: the error appended here.
-    theirs = np.append(plan.right.sigma_arcsec(right), np.nan)[matches.right_index]
-    log_bf = log10_bayes_factor(matches.sep_arcsec, ours, theirs)
+    log_bf, weight, sigma = candidate_odds(plan, left, right, matches)
+    odds = log_bf + weight
     # Candidates of a row come by separation and id, which the stable sort keeps among equals.
-    falling = np.where(np.isnan(log_bf), np.inf, -log_bf)
+    falling = np.where(np.isnan(odds), np.inf, -odds)
     order = np.lexsort((matches.rank, falling, matches.left_index))
-    matches, log_bf, sigma = matches[order], log_bf[order], np.hypot(ours, theirs)[order]
-    p_any, p_i = group_probabilities(matches.left_index, log_bf, plan.prior)
+    matches, log_bf, odds = matches[order], log_bf[order], odds[order]
+    weight, sigma = weight[order], sigma[order]
+    p_any, p_i = group_probabilities(matches.left_index, odds, plan.prior)
     p_any = np.where(matches.right_index < 0, 0.0, p_any)
     first = np.flatnonzero(np.diff(matches.left_index, prepend=-1))
     rank = np.arange(len(matches)) - np.repeat(first, np.diff(first, append=len(matches))) + 1
@@ -95,9 +102,24 @@ def _with_probabilities(
     with np.errstate(divide="ignore", invalid="ignore"):
         sep_sigma = np.where(sigma > 0, matches.sep_arcsec / sigma, np.nan)
     keep = rank <= _wanted(plan.options)
-    values = (sep_sigma, log_bf, p_single(log_bf, plan.prior), p_i, p_any)
-    probable = {c.name: _nullable(v[keep]) for c, v in zip(PROBABILITY, values, strict=True)}
+    values = (sep_sigma, log_bf, p_single(odds, plan.prior), p_i, p_any, weight)
+    declared = _probability(plan.options)
+    probable = {c.name: _nullable(v[keep]) for c, v in zip(declared, values, strict=False)}
     return Matches(matches.left_index, matches.right_index, matches.sep_arcsec, rank)[keep], probable
+
+
+def candidate_odds(
+    plan: MatchPlan, left: Rows, right: Rows, matches: Matches
+) -> tuple[Float64, Float64, Float64]:
+    """Return each candidate's log10 of the Bayes factor, log10 of its priors' weight, and error in arcsec."""
+    ours = plan.left.sigma_arcsec(left)[matches.left_index]
+    # A row without partner has the index -1: the values appended here.
+    theirs = np.append(plan.right.sigma_arcsec(right), np.nan)[matches.right_index]
+    weight = np.zeros(len(right) + 1)
+    for name, prior in plan.priors:
+        weight[:-1] += prior.weights(right.floats(name))
+    log_bf = log10_bayes_factor(matches.sep_arcsec, ours, theirs)
+    return log_bf, weight[matches.right_index], np.hypot(ours, theirs)
 
 
 def _wanted(options: MatchOptions) -> int:

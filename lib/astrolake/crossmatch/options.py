@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from astrolake.errors import BadArguments
 from astrolake.lake.cells import CELL_ROWS
-from astrolake.sky.matching import EXCLUSIVE, Mode, check_radius
+from astrolake.sky.matching import EXCLUSIVE, Mode, check_n, check_radius
 from astrolake.sky.probability import SKY_DEG2
 from astrolake.sky.region import Region
 
@@ -45,6 +45,9 @@ class MatchOptions:
         Right rows per square degree, for the prior; measured when not given.
     cell_rows : int
         Rows that a task holds at a time, about.
+    priors : tuple of (column, file)
+        Columns of the right table whose distribution tells counterparts from others, and the file it is
+        in; "" learns it from the sure matches.
     """
 
     radius_arcsec: float
@@ -59,11 +62,11 @@ class MatchOptions:
     completeness: float = 1.0
     density_deg2: float | None = None
     cell_rows: int = CELL_ROWS
+    priors: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         check_radius(self.radius_arcsec)
-        if self.n < 1:
-            raise BadArguments(f"n={self.n}: must be at least 1")
+        check_n(self.n)
         if not 0 < self.completeness <= 1:
             raise BadArguments(f"completeness={self.completeness}: give a share in (0, 1]")
         if self.density_deg2 is not None and not self.density_deg2 * SKY_DEG2 >= 1:
@@ -78,6 +81,9 @@ class MatchOptions:
             raise BadArguments(
                 f"mode {self.mode} goes by separation alone; probabilities are for best, left, all, nearest-n"
             )
+
+        if self.priors and not self.has_sigma:
+            raise BadArguments("--magnitude-prior weighs probabilities: give --sigma-column, too")
 
     @property
     def has_sigma(self) -> bool:
@@ -114,3 +120,17 @@ def sigma_of(flag: str, values: tuple[str, ...]) -> Sigma | None:
     if len(values) > 1 or not 0 <= arcsec < float("inf"):
         raise BadArguments(f"{flag} {','.join(values)}: give one number of arcsec, or names of columns")
     return Sigma(arcsec=arcsec)
+
+
+def priors_of(flag: str, values: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Return the columns and files that ``right:mag right:colour=FILE`` names."""
+    found = []
+    for value in values:
+        side, _, rest = value.partition(":")
+        column, _, path = rest.partition("=")
+        if side != "right" or not column.strip():
+            raise BadArguments(f"{flag} {value!r}: give right:COLUMN, or right:COLUMN=FILE")
+        found.append((column.strip(), path))
+    if len(dict(found)) < len(found):
+        raise BadArguments(f"{flag}: a column is named twice")
+    return tuple(found)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+import astropy.units as u
 import numpy as np
 import pyarrow as pa
 
@@ -21,7 +24,14 @@ from astrolake.sky.separation import Bool, Float64, separation_arcsec
 #: Columns that make proper motion known, and those that add its perspective.
 MOTION = ("pmra", "pmdec", "ref_epoch")
 PERSPECTIVE = ("parallax", "radial_velocity")
-_ARCSEC = {"": 1.0, "arcsec": 1.0, "mas": 1e-3, "deg": 3600.0, "rad": 206264.80624709636, "arcmin": 60.0}
+#: What a column without a unit is in.
+_USUAL = {
+    "pmra": "mas/yr",
+    "pmdec": "mas/yr",
+    "ref_epoch": "yr",
+    "parallax": "mas",
+    "radial_velocity": "km/s",
+}
 
 
 @dataclass(frozen=True)
@@ -66,6 +76,8 @@ class Side:
     epoch : float, optional
         Julian year of the match.
     sigma : Sigma, optional
+    factors : dict
+        Of columns of motion and error, from their units to the usual ones (errors: arcsec).
     reach_deg : float
         The farthest that a row moves.
     """
@@ -75,6 +87,7 @@ class Side:
     motion: tuple[str, ...] = ()
     epoch: float | None = None
     sigma: Sigma | None = None
+    factors: Mapping[str, float] = field(default_factory=dict)
     reach_deg: float = 0.0
 
     @property
@@ -91,18 +104,17 @@ class Side:
         return Rows(rows, Positions(ra, dec, rows.column(self.id_column).to_numpy()))
 
     def sigma_arcsec(self, rows: Rows) -> Float64:
-        """Return the positional error of rows: the root mean square of its columns."""
+        """Return the positional error of rows: the root mean square of its columns, NaN where one is none."""
         sigma = self.sigma or Sigma()
         if not sigma.columns:
             return np.full(len(rows), sigma.arcsec)
-        squares = [np.square(rows.floats(name) * self._factor(name)) for name in sigma.columns]
-        return np.asarray(np.sqrt(np.mean(squares, axis=0)))
-
-    def _factor(self, name: str) -> float:
-        return _ARCSEC[self.table.column(name).unit]
+        errors = np.array([rows.floats(name) * self.factors[name] for name in sigma.columns])
+        # Surveys write -999, 1e30 and the like where an error is unknown; the sky is no wider than this.
+        errors[~((errors >= 0) & (errors <= 648000))] = np.nan
+        return np.asarray(np.sqrt(np.mean(np.square(errors), axis=0)))
 
     def _moved(self, rows: pa.Table, ra: Float64, dec: Float64, epoch: float) -> tuple[Float64, Float64]:
-        pmra, pmdec, since, *distance = (_floats(rows, name) for name in self.motion)
+        pmra, pmdec, since, *distance = (_floats(rows, name) * self.factors[name] for name in self.motion)
         # Without an epoch of its own a row cannot be moved: it stays where the catalog has it.
         still = ~np.isfinite(since)
         pmra, pmdec = np.where(still, 0.0, pmra), np.where(still, 0.0, pmdec)
@@ -119,23 +131,39 @@ def side_of(
     MissingColumns
         When it has not.
     BadArguments
-        When the unit of an error is no angle.
+        When a column of motion or error is no number, or its unit cannot be converted.
     """
     names = snapshot.stored_names
     needed = (*columns, *(sigma.columns if sigma else ()))
     require_columns(table.name, names, (table.key[0], *needed))
     motion: tuple[str, ...] = ()
-    if epoch is not None and {"pmra", "pmdec"} <= set(names):
-        require_columns(f"{table.name} (needed by --epoch beside pmra and pmdec)", names, ["ref_epoch"])
+    if epoch is not None and {"pmra", "pmdec"} & set(names):
+        require_columns(f"{table.name} (--epoch needs motions whole)", names, MOTION)
         motion = MOTION + (PERSPECTIVE if set(PERSPECTIVE) <= set(names) else ())
-    for name in sigma.columns if sigma else ():
-        if (unit := table.column(name).unit) not in _ARCSEC:
-            raise BadArguments(
-                f"{table.name}.{name} has the unit {unit!r}; an error needs one of {list(_ARCSEC)}"
-            )
+    factors = {name: _factor(table, name, _USUAL[name]) for name in motion}
+    factors |= {name: _factor(table, name, "arcsec") for name in (sigma.columns if sigma else ())}
     read = tuple(dict.fromkeys((table.key[0], "ra", "dec", *motion, *needed)))
     reader = RegionReader(snapshot.storage, snapshot.files, read)
-    return Side(reader, table, motion, epoch, sigma)
+    return Side(reader, table, motion, epoch, sigma, factors)
+
+
+def _factor(table: Table, name: str, usual: str) -> float:
+    """Return what a column is to be multiplied by to be in the usual unit."""
+    column = table.column(name)
+    if not column.is_number:
+        raise BadArguments(f"{table.name}.{name} is {column.type}; a number in {usual} is needed")
+    # A Julian epoch is a date: years are its unit, whatever name they have.
+    years = name == "ref_epoch" and re.fullmatch("yr|a|.*year.*", column.unit.lower())
+    if not column.unit or years:
+        return 1.0
+    try:
+        factor = float(u.Unit(column.unit).to(u.Unit(usual)))
+    except ValueError:
+        factor = np.nan
+    # A date in days cannot be scaled to years.
+    if name == "ref_epoch" or np.isnan(factor):
+        raise BadArguments(f"{table.name}.{name} is in {column.unit!r}; convert it to {usual}")
+    return factor
 
 
 def _floats(rows: pa.Table, name: str) -> Float64:

@@ -8,6 +8,7 @@ import pyarrow as pa
 from astropy import units as u
 
 from astrolake.errors import BadInput
+from astrolake.schema import Column, Table
 from astrolake.schema.arrow import arrow_type, column_of
 
 _SHOWN = 60
@@ -81,6 +82,54 @@ def merge_schemas(schemas: Sequence[tuple[str, pa.Schema]]) -> pa.Schema:
             known = merged.get(field.name.lower())
             merged[field.name.lower()] = (source, field) if known is None else _merged(*known, source, field)
     return pa.schema([_settled(field) for _, field in merged.values()])
+
+
+def empty_columns(schemas: Sequence[pa.Schema]) -> set[str]:
+    """Return the columns that hold no value in any of the files."""
+    found = {field.name for schema in schemas for field in schema if pa.types.is_null(field.type)}
+    return found - {field.name for schema in schemas for field in schema if not pa.types.is_null(field.type)}
+
+
+def fit_schema(schema: pa.Schema, empty: set[str], lake_names: dict[str, str], stored: Table) -> pa.Schema:
+    """Return the schema with the types and units of a table that its rows are added to, where they fit.
+
+    Whole numbers become floats where the table has floats, and a column without any value takes any type.
+    What does not fit is left as it is, for the write to refuse.
+
+    Parameters
+    ----------
+    empty : set of str
+        Columns without any value.
+    lake_names : dict
+        Names in the table of the columns of the files.
+
+    Raises
+    ------
+    BadInput
+        When a column has another unit than the table's.
+    """
+    known = {column.name: column for column in stored.columns}
+    fields = []
+    for field in schema:
+        column = known.get(lake_names.get(field.name, ""))
+        fields.append(field if column is None else _fitted(field, field.name in empty, column, stored.name))
+    return pa.schema(fields)
+
+
+def _fitted(field: pa.Field, empty: bool, column: Column, table: str) -> pa.Field:
+    metadata = dict(field.metadata or {})
+    unit = metadata.get(b"unit", b"").decode()
+    if not _same_unit(unit, column.unit):
+        raise BadInput(
+            f"column {field.name} is in {unit}, but in {column.unit} in the table {table}; convert it, or "
+            "ingest all files anew without --append",
+            "UnitConflict",
+        )
+    if column.unit:
+        metadata[b"unit"] = column.unit.encode()
+    target = arrow_type(column)
+    fits = empty or wider_type(field.type, target) == target
+    return pa.field(field.name, target if fits else field.type, metadata=metadata or None)
 
 
 def _settled(field: pa.Field) -> pa.Field:

@@ -25,22 +25,26 @@ from astrolake.data_access.normalise import (
     normalise_batch,
     resolve_columns,
 )
+from astrolake.data_access.schemas import empty_columns, fit_schema
 from astrolake.errors import BadArguments, BadInput
-from astrolake.lake.keys import KeyStager
-from astrolake.lake.staging import REPORT_FIELDS, Stager, StageSpec, report
+from astrolake.lake.keys import KeyStager, may_repeat
+from astrolake.lake.reader import spark_fields
+from astrolake.lake.staging import REPORT_FIELDS, Staged, Stager, StageSpec, collect_reports, report
+from astrolake.lake.writer import TableWriter
 from astrolake.schema import HEALPIX_COLUMN, Table
+from astrolake.schema.spark import spark_schema
 from astrolake.sky.healpix import healpix29
 
 #: Columns of a reject.
 REJECT_SCHEMA = pa.schema([(name, pa.string()) for name in ("source", "error_type", "message", "payload")])
 #: What workers count: rows read (and files that ended early), and those of them that were rejected.
-SEEN, REJECTED = "seen", "rejected"
+_SEEN, _REJECTED = "seen", "rejected"
 #: What a worker reports when a flag does not fit the files.
 _BAD_ARGUMENTS = "BadArguments"
 #: Rows of a slice: larger files are read by several workers.
 _SLICE_ROWS = 1_000_000
 #: With more, their rows may lie anywhere on the sky and their cells are added up by workers.
-FEW_SLICES = 16
+_FEW_SLICES = 16
 _COMPRESSED = (".gz", ".bz2", ".xz")
 
 
@@ -83,9 +87,19 @@ def _indexed(rows: pa.RecordBatch) -> pa.Table:
 
 
 def plan_catalog(
-    spark: SparkSession, files: Sequence[InputFile], options: ReadOptions, name: str, id_column: str | None
+    spark: SparkSession,
+    files: Sequence[InputFile],
+    options: ReadOptions,
+    name: str,
+    id_column: str | None,
+    stored: Table | None = None,
 ) -> tuple[CatalogPlan, list[tuple[InputFile, int]], list[Reject]]:
     """Read the schemas of all files on the executors and settle on one table.
+
+    Parameters
+    ----------
+    stored : Table, optional
+        What the rows will be added to: columns are read in its types where these can hold them.
 
     Returns
     -------
@@ -122,6 +136,8 @@ def plan_catalog(
     schemas = [(files[r.i].uri, pa.ipc.read_schema(pa.py_buffer(bytes(r.schema)))) for r in good]
     schema = merge_schemas(schemas)
     columns = resolve_columns(schema, options.ra, options.dec, id_column)
+    if stored is not None:
+        schema = fit_schema(schema, empty_columns([s for _, s in schemas]), dict(columns.extra), stored)
     plan = CatalogPlan(lake_table(name, schema, columns), schema, columns, options)
     return plan, [(files[r.i], int(r.rows)) for r in good], rejects
 
@@ -148,7 +164,63 @@ def _probe(number: int, file: InputFile, options: ReadOptions) -> dict[str, obje
     return {"i": number, "schema": schema, "rows": -1 if rows is None else rows}
 
 
-def catalog_reports(
+@dataclass(frozen=True)
+class StagedCatalog:
+    """What became of a catalog's files.
+
+    Parameters
+    ----------
+    rows : Staged
+        Each identifier once.
+    rejects : DataFrame
+        Columns `REJECT_SCHEMA`.
+    seen, rejected : int
+        Rows and files that cannot be read, all and those in `rejects`.
+    """
+
+    rows: Staged
+    rejects: DataFrame
+    seen: int
+    rejected: int
+
+
+def stage_catalog(
+    spark: SparkSession,
+    writer: TableWriter,
+    plan: CatalogPlan,
+    readable: Sequence[tuple[InputFile, int]],
+    lost: Sequence[Reject],
+) -> StagedCatalog:
+    """Read all files on the executors and stage their rows.
+
+    Raises
+    ------
+    BadInput
+        When there are rows, but none can be used.
+    """
+    stages = (
+        writer.stage_spec(plan.table),
+        writer.stage_as("catalog-rejects", REJECT_SCHEMA),
+        writer.stage_as("catalog-keys", pa.schema([])),
+    )
+    reports = _catalog_reports(spark, plan, readable, *stages)
+    staged, counts = collect_reports(reports, scattered=len(_slices_of(readable)) > _FEW_SLICES)
+    rows, bad, keys = (staged.get(stage.table, Staged()) for stage in stages)
+    rejects = writer.staged_frame(bad, spark_fields(REJECT_SCHEMA))
+    if lost:
+        rejects = rejects.unionByName(spark.createDataFrame(_rejects_table(lost).to_pandas(), rejects.schema))
+    seen, rejected = counts.get(_SEEN, 0) + len(lost), counts.get(_REJECTED, 0) + len(lost)
+    if seen and seen == rejected:
+        first = rejects.first()
+        raise BadInput(f"no row of the input can be used, the first because: {first and first.message}")
+    if may_repeat(spark, writer.lake.storage, keys.runs):
+        single, later = _split_duplicates(writer.staged_frame(rows, spark_schema(plan.table)))
+        rows, rejects = writer.stage(single, plan.table), rejects.unionByName(later)
+        rejected += later.count()
+    return StagedCatalog(rows, rejects, seen, rejected)
+
+
+def _catalog_reports(
     spark: SparkSession,
     plan: CatalogPlan,
     readable: Sequence[tuple[InputFile, int]],
@@ -156,8 +228,8 @@ def catalog_reports(
     rejects: StageSpec,
     keys: StageSpec,
 ) -> DataFrame:
-    """Stage all rows of the files, their identifiers and the rejects; tallies: `SEEN` and `REJECTED`."""
-    slices = slices_of(readable)
+    """Stage all rows of the files, their identifiers and the rejects; tallies: `_SEEN` and `_REJECTED`."""
+    slices = _slices_of(readable)
     shared = spark.sparkContext.broadcast((plan, [file for file, _ in readable], slices))
 
     def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -166,25 +238,25 @@ def catalog_reports(
         for number in (i for batch in batches for i in batch.column(0).to_pylist()):
             file, begin, end = slices[number]
             for rows, lost, seen in work.read_slice(inputs[file], begin, end):
-                yield report(SEEN, seen)
+                yield report(_SEEN, seen)
                 if rows.num_rows:
                     yield from ids.add(rows.column("source_id").combine_chunks())
                     yield from good.add(rows)
                 if lost:
-                    yield report(REJECTED, len(lost))
-                    yield from bad.add(rejects_table(lost))
+                    yield report(_REJECTED, len(lost))
+                    yield from bad.add(_rejects_table(lost))
         for stager in (good, bad, ids):
             yield from stager.close()
 
     return spark.range(0, len(slices), 1, max(1, len(slices))).mapInArrow(read, REPORT_FIELDS)
 
 
-def rejects_table(rejects: Sequence[Reject]) -> pa.Table:
+def _rejects_table(rejects: Sequence[Reject]) -> pa.Table:
     """Return rejects as rows."""
     return pa.Table.from_pylist([asdict(reject) for reject in rejects], schema=REJECT_SCHEMA)
 
 
-def slices_of(readable: Sequence[tuple[InputFile, int]]) -> list[tuple[int, int, int]]:
+def _slices_of(readable: Sequence[tuple[InputFile, int]]) -> list[tuple[int, int, int]]:
     """Cut the files: (number, first row, row after the last), -1 for a file without a row count."""
     slices = []
     for i, (file, rows) in enumerate(readable):
@@ -196,9 +268,11 @@ def slices_of(readable: Sequence[tuple[InputFile, int]]) -> list[tuple[int, int,
     return slices
 
 
-def split_duplicates(rows: DataFrame) -> tuple[DataFrame, DataFrame]:
+def _split_duplicates(rows: DataFrame) -> tuple[DataFrame, DataFrame]:
     """Return rows with each identifier once, and rejects: of several the first on the sky stays."""
-    order = Window.partitionBy("source_id").orderBy(HEALPIX_COLUMN, "ra", "dec", F.xxhash64(*rows.columns))
+    # The run differs from run to run: it must not choose among rows of one place.
+    content = F.xxhash64(*(name for name in rows.columns if name != "run_id"))
+    order = Window.partitionBy("source_id").orderBy(HEALPIX_COLUMN, "ra", "dec", content)
     repeated = rows.groupBy("source_id").count().where("count > 1").select("source_id")
     shared = rows.join(repeated, "source_id", how="left_semi")
     ranked = shared.withColumn("_rank", F.row_number().over(order))

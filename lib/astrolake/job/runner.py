@@ -20,7 +20,7 @@ from py4j.protocol import Py4JError, Py4JJavaError
 from pyspark.errors import PySparkException
 
 from astrolake import __version__
-from astrolake.errors import AstrolakeError, BadArguments, RowsDoNotReconcile
+from astrolake.errors import AstrolakeError, BadArguments, BadInput, RowsDoNotReconcile
 from astrolake.job.args import JobArgs, parse_args, print_help
 from astrolake.job.context import JobContext, Outcome
 from astrolake.job.progress import stage_progress
@@ -75,7 +75,7 @@ def main(job: Job, argv: Sequence[str] | None = None) -> int:
     _configure_logging()
     try:
         args = parse_args(job.args, given, job.name, job.doc)
-    except BadArguments as error:
+    except (BadArguments, BadInput) as error:  # the latter of a file that a flag names
         _LOG.error("%s", error)
         return BAD_ARGUMENTS
     with _terminable():

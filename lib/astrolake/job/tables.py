@@ -19,4 +19,4 @@ def chosen_tables(lake: Lake, wanted: Sequence[str]) -> list[str]:
     present = lake.tables()
     if missing := [name for name in wanted if name not in present]:
         raise TableNotFound(f"{lake.uri} has no table {missing}; it has {present}")
-    return list(wanted) or present
+    return list(dict.fromkeys(wanted)) or present

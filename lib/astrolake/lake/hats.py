@@ -7,6 +7,7 @@ dataset directory holds the files of the current version and nothing else.
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
@@ -24,6 +25,8 @@ from astrolake.schema.model import HEALPIX_COLUMN
 PROPERTIES = ("hats.properties", "properties")
 #: Counts of rows on the sky, if they were asked for.
 SKYMAP = "skymap.fits"
+#: The margins of a table lie beside it, below its name and this, which no name of a table holds.
+MARGIN = ".margin_"
 #: Where runs note that they are writing to a table; readers pass over names with an underscore.
 CLAIMS = "_claims"
 #: Number of columns that readers load unless told otherwise.
@@ -32,7 +35,11 @@ _READERS = 16
 
 
 def write_hats_metadata(
-    table_root: Storage, table: str, snapshot: Snapshot, created: datetime, skymap_order: int | None = None
+    table_root: Storage,
+    table: str,
+    snapshot: Snapshot,
+    created: datetime,
+    entries: Mapping[str, object] | None = None,
 ) -> None:
     """Write `hats.properties` (and its copy), `partition_info.csv`, `_metadata`, `_common_metadata`.
 
@@ -46,8 +53,8 @@ def write_hats_metadata(
         The version to describe; a table without rows gets no metadata files of rows.
     created : datetime
         Creation time to state.
-    skymap_order : int, optional
-        Order of the skymap that lies there.
+    entries : dict, optional
+        Properties beside, or instead of, the usual ones.
     """
     footers = _read_footers(snapshot)
     schema = pa.schema([snapshot.schema.field(name) for name in snapshot.stored_names])
@@ -55,11 +62,12 @@ def write_hats_metadata(
         schema = footers[0].schema.to_arrow_schema()
     _write_parquet_metadata(snapshot, footers, schema)
     _put(table_root, "partition_info.csv", _partition_info(snapshot))
-    text = _properties(sql_name(table), snapshot, schema, created)
-    text += "" if skymap_order is None else f"hats_skymap_order={skymap_order}\n"
+    text = _text(
+        "HATS catalog", _properties(sql_name(table), snapshot, schema, created) | dict(entries or {})
+    )
     # Last, since a catalog is one once it has its properties.
     for name in reversed(PROPERTIES):
-        _put(table_root, name, text.encode())
+        _put(table_root, name, text)
 
 
 def claim_table(table_root: Storage, run_id: str) -> None:
@@ -85,9 +93,40 @@ def release_claim(table_root: Storage, run_id: str) -> None:
 
 def retract_hats_metadata(table_root: Storage) -> None:
     """Withdraw the catalog from HATS readers before new files come: an error is better than doubled rows."""
-    for name in (*PROPERTIES, SKYMAP):
+    for name in PROPERTIES:
         if table_root.fs.exists(table_root.path(name)):
             table_root.fs.rm_file(table_root.path(name))
+    drop_beside(table_root)
+
+
+def drop_beside(table_root: Storage) -> None:
+    """Delete the skymap and the margins of a table, of these the properties first."""
+    if table_root.fs.exists(table_root.path(SKYMAP)):
+        table_root.fs.rm_file(table_root.path(SKYMAP))
+    fs, (parent, _, name) = table_root.fs, table_root.path().rpartition("/")
+    margins = [
+        path for path in _listed(table_root, parent) if path.rpartition("/")[2].startswith(name + MARGIN)
+    ]
+    for path in (f"{margin}/{name}" for margin in margins for name in PROPERTIES):
+        if fs.exists(path):
+            fs.rm_file(path)
+    for margin in margins:
+        fs.rm(margin, recursive=True)
+
+
+def _listed(storage: Storage, path: str) -> list[str]:
+    return (
+        [found.rstrip("/") for found in storage.fs.ls(path, detail=False)] if storage.fs.exists(path) else []
+    )
+
+
+def _margins_of(table_root: Storage) -> list[str]:
+    if not table_root.fs.exists(table_root.path()):
+        return []
+    names = (
+        path.rstrip("/").rpartition("/")[2] for path in table_root.fs.ls(table_root.path(), detail=False)
+    )
+    return sorted(name for name in names if name.startswith(MARGIN))
 
 
 def _read_footers(snapshot: Snapshot) -> list[Any]:
@@ -122,9 +161,13 @@ def _partition_info(snapshot: Snapshot) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
-def _properties(name: str, snapshot: Snapshot, schema: pa.Schema, created: datetime) -> str:
+def _text(title: str, entries: Mapping[str, object]) -> bytes:
+    return (f"#{title}\n" + "".join(f"{key}={value}\n" for key, value in entries.items())).encode()
+
+
+def _properties(name: str, snapshot: Snapshot, schema: pa.Schema, created: datetime) -> dict[str, object]:
     order = max((file.order for file in snapshot.files), default=0)
-    entries = {
+    return {
         "obs_collection": name,
         "dataproduct_type": "object",
         "hats_nrows": snapshot.rows,
@@ -144,7 +187,6 @@ def _properties(name: str, snapshot: Snapshot, schema: pa.Schema, created: datet
         "hats_frame": "equatorial",
         "moc_sky_fraction": f"{_sky_fraction(snapshot):.5f}",
     }
-    return "#HATS catalog\n" + "".join(f"{key}={value}\n" for key, value in entries.items())
 
 
 def _sky_fraction(snapshot: Snapshot) -> float:

@@ -8,7 +8,13 @@ from datetime import datetime, timedelta
 from astrolake.errors import AstrolakeError
 from astrolake.lake.delta import Snapshot
 from astrolake.lake.glue import register_table
-from astrolake.lake.hats import claims_of, release_claim, retract_hats_metadata, write_hats_metadata
+from astrolake.lake.hats import (
+    claims_of,
+    drop_beside,
+    release_claim,
+    retract_hats_metadata,
+    write_hats_metadata,
+)
 from astrolake.lake.lake import Lake
 from astrolake.lake.reader import table_snapshot
 from astrolake.lake.runs import read_runs
@@ -23,12 +29,13 @@ class NotPublishable(AstrolakeError):
     """A directory holds files that a HATS reader would take for rows of the table."""
 
 
-#: Writes the skymap of a version into the table's directory and returns its order.
-WriteSkymap = Callable[[Storage, Snapshot], int]
+#: Writes what HATS readers find beside a version (name, the table's directory, version, time) and returns
+#: what its properties say of it.
+WriteBeside = Callable[[str, Storage, Snapshot, datetime], dict[str, object]]
 
 
 def publish_hats(
-    lake: Lake, table: str, retain_hours: float, now: datetime, skymap: WriteSkymap | None = None
+    lake: Lake, table: str, retain_hours: float, now: datetime, beside: WriteBeside | None = None
 ) -> int:
     """Clear a positional table's directory of superseded files, write its HATS metadata, return its version.
 
@@ -53,7 +60,9 @@ def publish_hats(
     prune_empty(storage)
     snapshot = table_snapshot(lake, table)
     root = lake.table_storage(table)
-    write_hats_metadata(root, table, snapshot, now, skymap(root, snapshot) if skymap else None)
+    drop_beside(root)
+    entries = beside(table, root, snapshot, now) if beside else {}
+    write_hats_metadata(root, table, snapshot, now, entries)
     try:
         # A writer claims the table before it withdraws the metadata: one of the two sees the other.
         _refuse_claimed(lake, table, now)
@@ -108,7 +117,7 @@ def publish_tables(
     retain_hours: float | None,
     database: str | None,
     now: datetime,
-    skymap: WriteSkymap | None = None,
+    beside: WriteBeside | None = None,
 ) -> tuple[dict[str, int], dict[str, str]]:
     """Publish tables and return their versions, and those refused with the reason.
 
@@ -118,8 +127,8 @@ def publish_tables(
         Age from which superseded files are deleted; None writes no HATS metadata.
     database : str or None
         Glue database to register the tables in.
-    skymap : callable, optional
-        Writes a table's skymap.
+    beside : callable, optional
+        See `WriteBeside`.
     """
     versions: dict[str, int] = {}
     refused: dict[str, str] = {}
@@ -127,7 +136,7 @@ def publish_tables(
         snapshot = table_snapshot(lake, table)
         try:
             if retain_hours is not None and snapshot.is_positional:
-                versions[table] = publish_hats(lake, table, retain_hours, now, skymap)
+                versions[table] = publish_hats(lake, table, retain_hours, now, beside)
             else:
                 versions[table] = snapshot.version
         except NotPublishable as error:

@@ -17,7 +17,7 @@ from astrolake.lake.delta import DataFile, Snapshot, read_snapshot
 from astrolake.lake.lake import Lake
 from astrolake.lake.storage import Storage
 from astrolake.schema.model import HEALPIX_COLUMN
-from astrolake.sky.healpix import KEY_ORDER
+from astrolake.sky.healpix import KEY_ORDER, cell_range
 from astrolake.sky.ranges import covered, inside, overlap
 
 
@@ -105,6 +105,13 @@ class RegionReader:
             return self._empty()
         return pa.concat_tables(tables)
 
+    def slices(self, ranges: np.ndarray) -> Iterator[pa.Table]:
+        """Yield the rows of `read` in the order of `_healpix_29`, one row group at a time."""
+        for file in sorted(self._touched(ranges), key=lambda file: cell_range(file.order, file.npix)):
+            for parquet, groups in self._opened(file, ranges):
+                for group in groups:
+                    yield self._read_groups(parquet, [group], ranges)
+
     def rows_near(self, ranges: np.ndarray) -> float:
         """Return about how many rows lie in the ranges, taking row groups as evenly filled."""
         return sum(
@@ -138,9 +145,12 @@ class RegionReader:
 
     def _read_file(self, file: DataFile, ranges: np.ndarray) -> Iterator[pa.Table]:
         for parquet, groups in self._opened(file, ranges):
-            rows = parquet.read_row_groups(groups, columns=self._names())
-            index = rows.column(HEALPIX_COLUMN).to_numpy()
-            yield rows.select(self._names()).filter(pa.array(inside(ranges, index)))
+            yield self._read_groups(parquet, groups, ranges)
+
+    def _read_groups(self, parquet: pq.ParquetFile, groups: list[int], ranges: np.ndarray) -> pa.Table:
+        rows = parquet.read_row_groups(groups, columns=self._names())
+        index = rows.column(HEALPIX_COLUMN).to_numpy()
+        return rows.select(self._names()).filter(pa.array(inside(ranges, index)))
 
 
 def _rows_of(parquet: pq.ParquetFile, groups: list[int], ranges: np.ndarray) -> float:

@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from astrolake.lake.delta import load_table, snapshot_of
 from astrolake.lake.storage import Storage, modified_s
 
+#: Longer retention (a century) is a mistake.
+MOST_HOURS = 1e6
+
 
 @dataclass(frozen=True)
 class Orphan:

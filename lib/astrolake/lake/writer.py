@@ -44,7 +44,8 @@ from astrolake.schema.spark import spark_schema, spark_type
 from astrolake.sky.healpix import KEY_ORDER, cell_range
 
 W = TypeVar("W")
-_FILE_SCHEMA = pa.schema(
+#: A file that a task has written.
+FILE_SCHEMA = pa.schema(
     [
         ("path", pa.string()),
         ("size", pa.int64()),
@@ -53,7 +54,7 @@ _FILE_SCHEMA = pa.schema(
         ("stats", pa.string()),
     ]
 )
-_FILE_FIELDS = from_arrow_schema(_FILE_SCHEMA)
+FILE_FIELDS = from_arrow_schema(FILE_SCHEMA)
 #: Rows of an unpartitioned file.
 _FLAT_ROWS = 1_000_000
 #: More shuffle partitions than this cost more than they spread.
@@ -220,6 +221,8 @@ class TableWriter:
         self, old: Snapshot, table: Table, what: Replace, staged: Staged
     ) -> tuple[list[DataFile], list[DataFile], Staged]:
         """Return the old files that stay, those to remove, and the rows of the latter that stay."""
+        if old.schema.field(what.key).type != delta_schema(table).field(what.key).type:
+            _require_columns(old, table)
         stays = what.kept(frame_of(self.spark, old)).groupBy("Norder", "Npix").count().collect()
         left = {(row.Norder, row.Npix): row["count"] for row in stays}
         whole = [file for file in old.files if left.get((file.order, file.npix)) == file.rows]
@@ -262,9 +265,9 @@ class TableWriter:
 
         def write(what: tuple[MergePlan, Leaves, np.ndarray], i: int) -> pa.RecordBatch:
             plan, leaves, rows = what
-            return _described(plan.write_partition(int(leaves.order[i]), int(leaves.npix[i]), int(rows[i])))
+            return described(plan.write_partition(int(leaves.order[i]), int(leaves.npix[i]), int(rows[i])))
 
-        return _files(self._each(len(leaves), (plan, leaves, rows), write, _FILE_FIELDS))
+        return files_of(self._each(len(leaves), (plan, leaves, rows), write, FILE_FIELDS))
 
     def _few_runs(self, plan: MergePlan, table: Table, leaves: Leaves) -> MergePlan:
         """Join runs to longer ones until no leaf needs more than `FAN_IN` of them."""
@@ -311,10 +314,10 @@ class TableWriter:
         spec = SinkSpec(storage, arrow_schema(_nullable(table)), self.run_id)
 
         def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            yield from (_described(file) for file in write_file(batches, spec))
+            yield from (described(file) for file in write_file(batches, spec))
 
         spread = rows.coalesce(1) if tasks == 1 else rows.repartition(tasks, *table.key)
-        return _files(spread.sortWithinPartitions(*table.key).mapInArrow(write, _FILE_FIELDS))
+        return files_of(spread.sortWithinPartitions(*table.key).mapInArrow(write, FILE_FIELDS))
 
     def _written(self, table: Table, change: _Change) -> Written:
         rows = sum(file.rows for file in change.adds)
@@ -337,12 +340,14 @@ class TableWriter:
         return Written(table.name, commit, change.new, change.kept)
 
 
-def _described(file: DataFile) -> pa.RecordBatch:
+def described(file: DataFile) -> pa.RecordBatch:
+    """Return what a task reports of a file: a row of `FILE_SCHEMA`."""
     row = {"path": file.path, "size": file.size, "rows": file.rows, "stats": file.stats}
-    return pa.RecordBatch.from_pylist([row | {"partition": list(file.partition)}], schema=_FILE_SCHEMA)
+    return pa.RecordBatch.from_pylist([row | {"partition": list(file.partition)}], schema=FILE_SCHEMA)
 
 
-def _files(found: DataFrame) -> list[DataFile]:
+def files_of(found: DataFrame) -> list[DataFile]:
+    """Run the tasks that write files and return these."""
     return [DataFile(f.path, f.size, f.rows, tuple(f.partition), f.stats) for f in found.collect()]
 
 

@@ -56,7 +56,9 @@ class Sky:
     global_rms: float
 
 
-def native_image(data: ArrayLike, bad: ArrayLike | None = None) -> tuple[Image, Mask | None]:
+def native_image(
+    data: ArrayLike, bad: ArrayLike | None = None, *, blank: bool | None = None
+) -> tuple[Image, Mask | None]:
     """Convert any 2-D array to native, contiguous float32 and collect its bad pixels.
 
     Bad are the pixels of `bad`, the masked ones of a masked array, NaN, infinite and absurd
@@ -68,6 +70,8 @@ def native_image(data: ArrayLike, bad: ArrayLike | None = None) -> tuple[Image, 
         An array that is float32, native and contiguous already is not copied.
     bad : (ny, nx) bool, optional
         True where a pixel must not be used.
+    blank : bool, optional
+        Whether to look for squares of zeros; by default where `has_blank` says so.
 
     Returns
     -------
@@ -88,12 +92,15 @@ def native_image(data: ArrayLike, bad: ArrayLike | None = None) -> tuple[Image, 
         raise BadInput(f"pixels of type {values.dtype} are no real numbers", "BadType")
     with np.errstate(over="ignore"):
         image = np.ascontiguousarray(values, dtype=np.float32)
-    unusable = ~(np.abs(image) < _HUGE)
+    # NaN carries through both: most images need no look at single pixels.
+    finite = image.max() < _HUGE and image.min() > -_HUGE
+    unusable = np.zeros(image.shape, bool) if finite else ~(np.abs(image) < _HUGE)
     if isinstance(data, np.ma.MaskedArray):
         unusable |= data.mask
     if bad is not None:
         unusable |= _same_shape(bad, image, "the mask").astype(bool)
-    _add_blank(image, unusable)
+    if has_blank(image) if blank is None else blank:
+        _add_blank(image, unusable)
     return image, (unusable if unusable.any() else None)
 
 
@@ -165,12 +172,18 @@ def _checked_rms(model: Any) -> float:
     return float(model.globalrms)
 
 
+def has_blank(data: ArrayLike) -> bool:
+    """Return whether an image holds so many exact zeros that squares of them may be unobserved sky."""
+    image = np.asarray(data)
+    # Every such square holds one of these pixels.
+    if (image[::_BLANK_BOX_PX, ::_BLANK_BOX_PX] != 0).all():
+        return False
+    return bool(image.size - np.count_nonzero(image) >= _BLANK_FRACTION * image.size)
+
+
 def _add_blank(image: Image, unusable: Mask) -> None:
-    zero = image == 0
-    if np.count_nonzero(zero) < _BLANK_FRACTION * image.size:
-        return
     box = _BLANK_BOX_PX
-    blank = zero.view(np.uint8)
+    blank = (image == 0).view(np.uint8)
     for axis in (0, 1):
         blank = minimum_filter1d(blank, box, axis=axis, mode="constant", cval=1)
     for axis in (0, 1):

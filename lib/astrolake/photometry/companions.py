@@ -11,6 +11,8 @@ _SUFFIX = re.compile(r"(?:\.(?:fits?|fts))?(?:\.(?:fz|gz|bz2))?$", re.IGNORECASE
 _NOAO_IMAGE = re.compile(r"(\w{3}_\d{6}_\d{6}_[a-z]{2})i(_.*)")
 #: Legacy Surveys coadds: ...-image-g, ...-invvar-g; maskbits also flag good pixels and do not serve.
 _LEGACY_IMAGE = re.compile(r"(legacysurvey-.+)-image-(\w+)")
+#: SDSS: frame-r-002583-2-0136 and the planes of its mask, fpM-002583-r2-0136.
+_SDSS_FRAME = re.compile(r"frame-([ugriz])-(\d{6})-(\d)-(\d{4})")
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Companions:
     weight : str or None
         Inverse variance in units of the image, in the same HDU as the image.
     mask : str or None
-        Not 0 at bad pixels, in the same HDU as the image.
+        Not 0 at bad pixels, in the same HDU as the image; or an fpM file of SDSS.
     """
 
     weight: str | None = None
@@ -65,6 +67,8 @@ def _expected(name: str) -> tuple[str | None, str | None]:
         return f"{noao[1]}w{noao[2]}", f"{noao[1]}d{noao[2]}"
     if legacy := _LEGACY_IMAGE.fullmatch(stem):
         return f"{legacy[1]}-invvar-{legacy[2]}", None
+    if sdss := _SDSS_FRAME.fullmatch(stem):
+        return None, f"fpM-{sdss[2]}-{sdss[1]}{sdss[3]}-{sdss[4]}"
     return None, None
 
 

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from astrolake.errors import BadArguments
+from astrolake.errors import BadArguments, BadInput
 from astrolake.photometry.background import Sky, native_image, native_variance, subtract_background
 from astrolake.photometry.detection import Detections, detect_sources
-from astrolake.photometry.flags import Flag, object_flags
+from astrolake.photometry.flags import Flag, flags_within, object_flags
 from astrolake.photometry.measure import (
     Columns,
     Scene,
     centroids,
     circular_photometry,
-    half_light_radius,
     isophotal_photometry,
     kron_photometry,
     reaches,
     shapes,
     surroundings,
 )
+from astrolake.photometry.mesh import Box
 from astrolake.photometry.options import ExtractionOptions
+from astrolake.photometry.petrosian import radial_photometry
+from astrolake.photometry.psf_frame import PsfInfo, measure_psf
 from astrolake.photometry.stellar_locus import StarLocus, star_locus
+from astrolake.photometry.subtiles import Measured, extract_parts, subtile_size
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class FrameInfo:
         False when the image was too crowded for deblending.
     stars : StarLocus
         How wide its stars are.
+    psf : PsfInfo
+        The point-spread function, where PSF photometry was asked for.
     """
 
     background: float
@@ -51,6 +56,16 @@ class FrameInfo:
     attempts: int
     deblended: bool
     stars: StarLocus
+    psf: PsfInfo = field(default_factory=PsfInfo)
+
+
+@dataclass(frozen=True)
+class Camera:
+    """What is known of an image besides its pixels; see `extract_frame`."""
+
+    gain: float | None = None
+    saturation: float | None = None
+    psf_fwhm_px: float | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +99,8 @@ def extract_frame(
     options: ExtractionOptions | None = None,
     gain: float | None = None,
     saturation: float | None = None,
+    flag_image: NDArray[np.int32] | None = None,
+    psf_fwhm_px: float | None = None,
 ) -> Extraction:
     """Detect and measure the sources of an image.
 
@@ -102,11 +119,17 @@ def extract_frame(
         Electrons per image unit. Without it all errors lack photon noise, and all sources are flagged.
     saturation : float, optional
         Pixel value from which on a source is flagged as saturated.
+    flag_image : (ny, nx) int32, optional
+        Bits that a source gets whose isophote holds the pixel, SExtractor's FLAG_IMAGE of type OR.
+    psf_fwhm_px : float, optional
+        Width of the point-spread function to assume where there are too few stars to measure it.
 
     Returns
     -------
     Extraction
-        In the order in which SEP completes sources, which is the same for every run; may be empty.
+        In the order in which SEP completes sources, which is the same for every run; may be empty. Large
+        images are extracted in parts, see `subtile_px`, and their sources come part by part. Sources that
+        PSF photometry finds in a crowded field follow.
 
     Raises
     ------
@@ -118,20 +141,82 @@ def extract_frame(
     options = options or ExtractionOptions()
     if gain is not None and not (np.isfinite(gain) and gain > 0):
         raise BadArguments(f"gain={gain!r} must be positive; leave it out when it is unknown")
+    if flag_image is not None and flag_image.shape != np.shape(data):
+        raise BadInput(
+            f"the flag image has the shape {flag_image.shape}, the image {np.shape(data)}", "BadShape"
+        )
+    camera, shape = Camera(gain, saturation, psf_fwhm_px), np.shape(data)
+    if len(shape) == 2 and subtile_size((shape[0], shape[1]), options):
+        return _extract_in_parts((data, bad, variance), options, camera, flag_image)
     sky = prepare_sky(data, bad, variance, options)
-    found = detect_sources(sky, options, gain)
-    columns, stars = _measure(sky, found, options, gain)
-    if saturation is not None:
-        columns["flags"][reaches(sky, found.objects, saturation)] |= Flag.SATURATED
+    measured = _extract(sky, options, camera, flag_image)
     info = FrameInfo(
         background=sky.global_level,
         background_rms=sky.global_rms,
         bad_fraction=0.0 if sky.bad is None else float(sky.bad.mean()),
-        attempts=found.attempts,
-        deblended=not found.flags & Flag.NOT_DEBLENDED,
-        stars=stars,
+        attempts=measured.found.attempts,
+        deblended=not measured.found.flags & Flag.NOT_DEBLENDED,
+        stars=measured.stars,
+        psf=measured.psf,
     )
-    return Extraction(columns, options.aperture_radii_px, info)
+    return Extraction(measured.columns, options.aperture_radii_px, info)
+
+
+def _extract_in_parts(
+    images: tuple[ArrayLike, ArrayLike | None, ArrayLike | None],
+    options: ExtractionOptions,
+    camera: Camera,
+    flag_image: NDArray[np.int32] | None,
+) -> Extraction:
+    def measure(sky: Sky, box: Box) -> Measured:
+        part = None if flag_image is None else flag_image[box[0] : box[1], box[2] : box[3]]
+        return _extract(sky, options, camera, part)
+
+    parts = extract_parts(*images, options, measure)
+    info = FrameInfo(
+        background=parts.sky.global_level,
+        background_rms=parts.sky.global_rms,
+        bad_fraction=parts.bad_fraction,
+        attempts=parts.attempts,
+        deblended=parts.deblended,
+        stars=StarLocus.mean(parts.stars),
+        psf=PsfInfo.mean(parts.psf),
+    )
+    return Extraction(parts.columns, options.aperture_radii_px, info)
+
+
+def _extract(
+    sky: Sky, options: ExtractionOptions, camera: Camera, flag_image: NDArray[np.int32] | None
+) -> Measured:
+    """Detect and measure the sources of an image without background."""
+    gain, saturation = camera.gain, camera.saturation
+    found = detect_sources(sky, options, gain)
+    columns = measure_detections(sky, found, options, gain)
+    if saturation is not None:
+        columns["flags"][reaches(sky, found.objects, saturation)] |= Flag.SATURATED
+    if flag_image is not None:
+        columns["flags"] |= flags_within(found.segments, flag_image, len(found.objects))
+    stars, extension = star_locus(_scene(sky, found, options, gain), columns)
+    columns |= extension
+    if options.psf == "none":
+        return Measured(columns, found, stars)
+
+    def again(image: Sky, sources: Detections) -> Columns:
+        # Too few to have a locus of their own, and not whole: how extended they are is not known.
+        unknown = {name: np.full(len(sources.objects), np.nan) for name in extension}
+        return measure_detections(image, sources, options, gain) | unknown
+
+    columns, psf = measure_psf(
+        sky,
+        found,
+        columns,
+        options,
+        again,
+        gain=gain,
+        saturation=saturation,
+        header_fwhm_px=camera.psf_fwhm_px,
+    )
+    return Measured(columns, found, stars, psf)
 
 
 def prepare_sky(
@@ -145,27 +230,30 @@ def prepare_sky(
     return subtract_background(image, unusable, options, noise)
 
 
-def _measure(
+def measure_detections(
     sky: Sky, found: Detections, options: ExtractionOptions, gain: float | None
-) -> tuple[Columns, StarLocus]:
-    scene = Scene(sky, found.segments if options.mask_neighbours else None, gain)
+) -> Columns:
+    """Return what SEP measures of the detections of an image."""
+    scene = _scene(sky, found, options, gain)
     objects, ids = found.objects, np.arange(1, len(found.objects) + 1, dtype=np.int32)
     flags = object_flags(objects["flag"]) | np.int32(found.flags | (Flag.NO_GAIN if gain is None else 0))
     kron = kron_photometry(scene, objects, ids, options)
-    radius = half_light_radius(scene, objects, ids, kron["flux_auto"])
-    centre = centroids(scene, objects, radius)
+    radial = radial_photometry(scene, objects, ids, kron["flux_auto"])
+    centre = centroids(scene, objects, radial["flux_radius"])
     aper = circular_photometry(scene, centre["x"], centre["y"], ids, options.aperture_radii_px)
-    for part in (kron, centre, aper):
+    for part in (kron, radial, centre, aper):
         flags |= part.pop("flags")
-    columns = {
+    return {
         **centre,
         **kron,
         **isophotal_photometry(scene, objects, found.segments),
         **aper,
-        "flux_radius": radius,
+        **radial,
         **shapes(objects),
         **surroundings(sky, centre["x"], centre["y"]),
         "flags": flags,
     }
-    stars, extension = star_locus(scene, columns)
-    return columns | extension, stars
+
+
+def _scene(sky: Sky, found: Detections, options: ExtractionOptions, gain: float | None) -> Scene:
+    return Scene(sky, found.segments if options.mask_neighbours else None, gain)

@@ -8,15 +8,25 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from astrolake.errors import BadArguments, MissingColumns
+from astrolake.errors import BadArguments, BadInput, MissingColumns
 from astrolake.photometry.annulus import annulus_photometry
-from astrolake.photometry.detection import detect_sources
-from astrolake.photometry.extraction import extract_frame, prepare_sky
+from astrolake.photometry.background import Sky
+from astrolake.photometry.detection import Detections, detect_sources
+from astrolake.photometry.extraction import extract_frame, measure_detections, prepare_sky
 from astrolake.photometry.flags import Flag
-from astrolake.photometry.measure import Scene
-from astrolake.photometry.options import ExtractionOptions
+from astrolake.photometry.measure import Columns, Scene
+from astrolake.photometry.options import ExtractionOptions, PsfKind
+from astrolake.photometry.psf_positions import (
+    correction_at,
+    correction_record,
+    photometry_at,
+    psf_columns,
+)
+
+#: Where `attrs` of a table of aperture photometry keep the growth curve.
+_CORRECTION = "aperture_correction"
 
 
 class SourceExtractor:
@@ -44,6 +54,10 @@ class SourceExtractor:
     >>> sources = extractor.detect(image_data, gain=4.7, pixel_scale=0.396)  # doctest: +SKIP
     >>> photometry = extractor.measure_photometry(  # doctest: +SKIP
     ...     image_data, sources, aperture_radius=5.0, sky_annulus=[10, 15]
+    ... )
+    >>> photometry = extractor.apply_aperture_corrections(photometry)  # doctest: +SKIP
+    >>> psf = extractor.psf_photometry(  # doctest: +SKIP
+    ...     image_data, sources, psf_model="moffat", fit_radius=15
     ... )
     """
 
@@ -104,6 +118,7 @@ class SourceExtractor:
         aperture_radius: float = 5.0,
         sky_annulus: Sequence[float] = (10.0, 15.0),
         gain: float | None = None,
+        growth_curve: bool = True,
     ) -> pd.DataFrame:
         """Measure circular apertures with the sky of an annulus around each source.
 
@@ -122,12 +137,16 @@ class SourceExtractor:
             Radii, px.
         gain : float, optional
             Electrons per image unit; by default that given to `detect`.
+        growth_curve : bool
+            Whether to measure the growth curve of the stars, which `apply_aperture_corrections` needs; it
+            takes as long as PSF photometry.
 
         Returns
         -------
         DataFrame
             The sources in their order, with flux, flux_err, sky and sky_rms (both per pixel), and flags
-            that join those of `sources`. NaN, and a flag, where nothing could be measured.
+            that join those of `sources`. NaN, and a flag, where nothing could be measured. `attrs` keeps the
+            growth curve as plain numbers.
 
         Raises
         ------
@@ -140,14 +159,146 @@ class SourceExtractor:
         annulus = _checked_annulus(aperture_radius, sky_annulus)
         gain = table.attrs.get("gain") if gain is None else gain
         sky = prepare_sky(image_data, None, None, self.options)
-        scene = Scene(sky, detect_sources(sky, self.options).segments, gain)
-        x, y = (table[name].to_numpy(dtype=np.float64, na_value=np.nan) for name in ("x", "y"))
-        measured = annulus_photometry(scene, x, y, aperture_radius, annulus)
-        if gain is None:
-            measured["flags"] |= np.int32(Flag.NO_GAIN)
-        if "flags" in table:
-            measured["flags"] |= table["flags"].to_numpy(dtype=np.int32)
-        return table.assign(**measured)
+        found = detect_sources(sky, self.options, gain)
+        x, y = _positions(table)
+        measured = annulus_photometry(Scene(sky, found.segments, gain), x, y, aperture_radius, annulus)
+        out = _joined(table, measured, gain)
+        out.attrs.pop(_CORRECTION, None)
+        if growth_curve:
+            out.attrs[_CORRECTION] = self._growth_record(sky, found, gain, float(aperture_radius))
+        return out
+
+    def _growth_record(
+        self, sky: Sky, found: Detections, gain: float | None, radius_px: float
+    ) -> dict[str, Any] | None:
+        """Return the aperture correction as plain numbers; None when the image has no stars at all."""
+        options = replace(self.options, psf="moffat")
+        nowhere = np.zeros(0)
+        try:
+            columns = measure_detections(sky, found, options, gain)
+            photometry = photometry_at(sky, found, columns, options, gain, (nowhere, nowhere))
+        except BadInput:
+            return None
+        return correction_record(photometry.growth.correction(radius_px))
+
+    def apply_aperture_corrections(self, photometry: pd.DataFrame) -> pd.DataFrame:
+        """Turn aperture fluxes into total fluxes of point sources by the growth curve of the image's stars.
+
+        Parameters
+        ----------
+        photometry : DataFrame
+            As `measure_photometry` returns it: x, y, flux, flux_err, and the growth curve in `attrs`.
+
+        Returns
+        -------
+        DataFrame
+            With flux and flux_err divided by the fraction of a star's light that the aperture holds at that
+            place, and with aper_correction and aper_correction_err (mag, to be added to a magnitude of the
+            aperture). The error is NaN when no star, only a width from moments, supports the correction.
+
+        Raises
+        ------
+        BadArguments
+            When the table holds no growth curve: it is not from `measure_photometry`, or was corrected
+            before.
+        BadInput
+            When the image had no source to measure a growth curve on.
+        """
+        if _CORRECTION not in photometry.attrs:
+            raise BadArguments(
+                "the photometry holds no growth curve: give the table that measure_photometry returned "
+                "(with growth_curve=True), uncorrected and with its attrs"
+            )
+        record = photometry.attrs[_CORRECTION]
+        if record is None:
+            raise BadInput("the image holds no source whose growth curve could be measured", "NoPsf")
+        x, y = _positions(_as_frame(photometry))
+        fraction = correction_at(record, x, y)
+        error = np.full(
+            len(x), float("nan" if record["relative_error"] is None else record["relative_error"])
+        )
+        flux, flux_err = (photometry[name].to_numpy(np.float64) / fraction for name in ("flux", "flux_err"))
+        out = photometry.assign(
+            flux=flux,
+            flux_err=np.hypot(flux_err, np.nan_to_num(error) * flux),
+            aper_correction=2.5 * np.log10(fraction),
+            aper_correction_err=2.5 / np.log(10) * error,
+        )
+        out.attrs = {name: value for name, value in photometry.attrs.items() if name != _CORRECTION}
+        return out
+
+    def psf_photometry(
+        self,
+        image_data: ArrayLike,
+        sources: Any,
+        psf_model: PsfKind = "moffat",
+        fit_radius: float | None = None,
+        gain: float | None = None,
+    ) -> pd.DataFrame:
+        """Fit the point-spread function of the image to sources, all at once.
+
+        The PSF is made from the image's own stars. Sources that are on the image but not in the table are
+        fitted too, so that their light does not enter.
+
+        Parameters
+        ----------
+        image_data : (ny, nx) array
+            As for `detect`.
+        sources : DataFrame, astropy Table, structured array or dict
+            With columns x and y, px: first guesses of the positions.
+        psf_model : {'moffat', 'gaussian', 'empirical'}
+            Elliptical profiles that hold for the image, or a Moffat profile with an empirical correction that
+            varies over the field.
+        fit_radius : float, optional
+            Pixels nearer than this to a source enter its fit; by default 1.75 FWHM.
+        gain : float, optional
+            Electrons per image unit; by default that given to `detect`.
+
+        Returns
+        -------
+        DataFrame
+            The sources in their order, with x_psf, y_psf, flux_psf (total flux), their errors, psf_chi2,
+            psf_sharpness, and flags that join those of `sources`. NaN, and a flag, where nothing could be
+            fitted. `attrs` keeps the FWHM in px, and the number of stars.
+
+        Raises
+        ------
+        BadArguments
+            When the model is unknown or the radius not positive.
+        BadInput
+            When no source of the image tells the width of the PSF.
+        MissingColumns
+            When the sources have no x or y.
+        """
+        if psf_model == "none":
+            raise BadArguments("psf_model='none' leaves nothing to fit; use moffat, gaussian or empirical")
+        options = replace(self.options, psf=psf_model, psf_fit_radius_px=fit_radius)
+        table = _as_frame(sources)
+        gain = table.attrs.get("gain") if gain is None else gain
+        sky = prepare_sky(image_data, None, None, options)
+        found = detect_sources(sky, options, gain)
+        columns = measure_detections(sky, found, options, gain)
+        x, y = _positions(table)
+        ny, nx = sky.residual.shape
+        inside = (x > -0.5) & (y > -0.5) & (x < nx - 0.5) & (y < ny - 0.5)
+        photometry = photometry_at(sky, found, columns, options, gain, (x[inside], y[inside]))
+        out = _joined(table, psf_columns(photometry, inside), gain)
+        psf = photometry.psf
+        out.attrs.update({"psf_fwhm_px": psf.model.fwhm_px, "n_psf_stars": len(psf.stars)})
+        return out
+
+
+def _positions(table: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    x, y = (table[name].to_numpy(dtype=np.float64, na_value=np.nan) for name in ("x", "y"))
+    return x, y
+
+
+def _joined(table: pd.DataFrame, measured: Columns, gain: float | None) -> pd.DataFrame:
+    """Return the table with new columns; flags join those it has."""
+    flags = measured["flags"] | np.int32(Flag.NO_GAIN if gain is None else 0)
+    if "flags" in table:
+        flags |= table["flags"].to_numpy(dtype=np.int32)
+    return table.assign(**(measured | {"flags": flags}))
 
 
 def _as_frame(sources: Any) -> pd.DataFrame:

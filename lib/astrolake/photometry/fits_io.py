@@ -14,6 +14,7 @@ from astrolake.photometry.fits_bytes import Options, open_stream
 from astrolake.photometry.fits_pixels import Float32, decode_pixels
 from astrolake.photometry.fits_structure import walk_hdus
 from astrolake.photometry.headers import silence
+from astrolake.photometry.sdss_masks import is_span_mask, read_span_mask
 
 #: Where an image lies: file and HDU.
 Place = tuple[str, int]
@@ -31,11 +32,14 @@ class Frame:
         Pixels not to be used; None when all are good.
     variance : (rows, columns) float32 or None
         Variance of each pixel in units of the image squared, 0 at bad pixels; None when unknown.
+    flags : (rows, columns) int32 or None
+        Bits of `Flag` for the sources that hold a pixel, where the mask says more than good and bad.
     """
 
     data: Float32
     bad: NDArray[np.bool_] | None = None
     variance: Float32 | None = None
+    flags: NDArray[np.int32] | None = None
 
 
 def read_pixels(uri: str, hdu: int, *, storage_options: Options = None) -> Float32:
@@ -68,7 +72,7 @@ def read_frame(
     """Return the pixels of an image with its bad pixels and variance.
 
     Bad are pixels that are NaN or infinite, have a weight of 0 or less (also the uncovered parts of
-    a coadd), or are not 0 in the mask.
+    a coadd), or are not 0 in the mask; for the planes of an SDSS mask see `read_span_mask`.
 
     Parameters
     ----------
@@ -88,27 +92,46 @@ def read_frame(
     science: Place = (image["uri"], image["hdu"])
     weight = _place(image, "weight") if image["weight_kind"] == "invvar" else None
     mask = _place(image, "mask")
+    spans = mask[0] if mask and is_span_mask(mask[0]) else None
+    mask = None if spans else mask
     pixels = _read_places([place for place in (science, weight, mask) if place], storage_options)
     data = pixels[science]
     for place in (weight, mask):
-        if place and pixels[place].shape != data.shape:
-            raise BadInput(
-                f"{place[0]}#{place[1]} has shape {pixels[place].shape}, its image {science[0]}#{science[1]} "
-                f"{data.shape}; give companions of the same image or move them away",
-                "ShapeMismatch",
-            )
+        if place:
+            _require_shape(place, pixels[place].shape, science, data.shape)
     bad = ~np.isfinite(data)
     if mask:
         bad |= pixels[mask] != 0
     if mask_saturated and image["saturation"] is not None:
         bad |= data >= image["saturation"]
+    flags = None
+    if spans:
+        unusable, flags = _read_spans(spans, storage_options)
+        _require_shape((spans, 0), unusable.shape, science, data.shape)
+        bad |= unusable
     variance = None
     if weight:
         covered = np.isfinite(pixels[weight]) & (pixels[weight] > 0)
         bad |= ~covered
         variance = np.divide(np.float32(1), pixels[weight], out=np.zeros_like(data), where=covered)
     data[~np.isfinite(data)] = 0
-    return Frame(data, bad if bad.any() else None, variance)
+    return Frame(data, bad if bad.any() else None, variance, flags)
+
+
+def _read_spans(uri: str, storage_options: Options) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
+    with silence(), open_stream(uri, storage_options) as stream:
+        return read_span_mask(stream, uri)
+
+
+def _require_shape(
+    place: Place, shape: tuple[int, ...], science: Place, science_shape: tuple[int, ...]
+) -> None:
+    if shape != science_shape:
+        raise BadInput(
+            f"{place[0]}#{place[1]} has shape {shape}, its image {science[0]}#{science[1]} "
+            f"{science_shape}; give companions of the same image or move them away",
+            "ShapeMismatch",
+        )
 
 
 def _place(image: Mapping[str, Any], role: str) -> Place | None:

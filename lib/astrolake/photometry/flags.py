@@ -26,6 +26,12 @@ class Flag(IntEnum):
     NO_KRON_RADIUS = 16384
     SKY_FROM_MAP = 32768
     OUTSIDE = 65536
+    NO_PETROSIAN_RADIUS = 1048576
+    CUT_BY_SUBTILE = 2097152
+    PSF_FALLBACK = 4194304
+    PSF_NOT_FITTED = 8388608
+    PSF_INCOMPLETE = 16777216
+    FROM_RESIDUAL = 33554432
 
 
 #: Meaning of every bit that `flags` may hold.
@@ -43,7 +49,13 @@ FLAGS: dict[int, str] = {
     Flag.ISOPHOTAL_CENTROID: "The windowed centroid ran away: x and y are the isophotal centroid",
     Flag.NO_KRON_RADIUS: "The Kron radius could not be measured: the smallest one was used",
     Flag.SKY_FROM_MAP: "The sky annulus holds too few free pixels: the sky is that of the background map",
+    Flag.NO_PETROSIAN_RADIUS: "The Petrosian ratio does not fall to 0.2: there is no Petrosian flux",
+    Flag.CUT_BY_SUBTILE: "The image was extracted in parts, and the source reaches beyond its part",
     Flag.OUTSIDE: "The position is NaN or off the image: nothing was measured",
+    Flag.PSF_FALLBACK: "Too few stars: the PSF is a profile of a width from moments or from the header",
+    Flag.PSF_NOT_FITTED: "The PSF fit did not converge, or the source ran away: its position was kept",
+    Flag.PSF_INCOMPLETE: "Bad or saturated pixels, or the image border, take part of the PSF's light",
+    Flag.FROM_RESIDUAL: "Found only after the light of brighter neighbours had been subtracted",
 }
 
 _FROM_OBJECT = {
@@ -65,6 +77,18 @@ def object_flags(sep_flags: NDArray[np.int16]) -> NDArray[np.int32]:
 def aperture_flags(sep_flags: NDArray[np.int16]) -> NDArray[np.int32]:
     """Translate the flags of SEP's aperture sums."""
     return _translate(sep_flags, _FROM_APERTURE)
+
+
+def flags_within(
+    segments: NDArray[np.int32], flag_image: NDArray[np.int32], n_sources: int
+) -> NDArray[np.int32]:
+    """Return the bits of a flag image that the pixels of each source hold, joined; (n_sources,)."""
+    pixels = np.flatnonzero(flag_image)
+    owner = segments.ravel()[pixels]
+    owned = owner > 0
+    out = np.zeros(n_sources + 1, dtype=np.int32)
+    np.bitwise_or.at(out, owner[owned], flag_image.ravel()[pixels[owned]].astype(np.int32))
+    return out[1:]
 
 
 def where(condition: NDArray[np.bool_], flag: Flag) -> NDArray[np.int32]:

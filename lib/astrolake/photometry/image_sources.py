@@ -16,9 +16,11 @@ from astrolake.photometry.calibration_plan import HEADER_ONLY, CalibrationPlan
 from astrolake.photometry.extraction import Extraction, extract_frame
 from astrolake.photometry.fits_bytes import file_size
 from astrolake.photometry.fits_io import read_frame
+from astrolake.photometry.flags import Flag
 from astrolake.photometry.image_quality import Photometric, photometric_scale, quality_row
 from astrolake.photometry.magnitudes import calibrate
 from astrolake.photometry.options import ExtractionOptions
+from astrolake.photometry.psf_photometry import blank_columns
 from astrolake.photometry.star_galaxy import star_probabilities
 from astrolake.schema import DETECTIONS, HEALPIX_COLUMN, PIXEL_DETECTIONS, Table
 from astrolake.schema.arrow import arrow_schema
@@ -93,6 +95,8 @@ def image_sources(
         options=replace(options, aperture_radii_px=radii),
         gain=image["gain"],
         saturation=image["saturation"],
+        flag_image=frame.flags,
+        psf_fwhm_px=image["psf_fwhm_arcsec"] / scale if scale and image["psf_fwhm_arcsec"] else None,
     )
     found = extract(frame.data)
     if image["wcs_kind"] == "none" or not image["wcs_header"]:
@@ -117,7 +121,8 @@ def image_sources(
 def _columns(found: Extraction, image: Mapping[str, Any], scale: Photometric) -> dict[str, np.ndarray]:
     """Return the measures and the columns that say where they come from."""
     n, pixel = len(found), image["pixel_scale_arcsec"]
-    columns: dict[str, np.ndarray] = dict(calibrate(found, scale.zero_point, pixel, scale.error))
+    columns: dict[str, np.ndarray] = blank_columns(n, len(found.aperture_radii_px))
+    columns |= calibrate(found, scale.zero_point, pixel, scale.error)
     fwhm_arcsec = found.info.stars.fwhm_px * (pixel or np.nan)
     extension, error = columns["extension"], columns["extension_err"]
     columns["star_prob"] = star_probabilities(extension, error, columns["mag_auto"], fwhm_arcsec)
@@ -143,11 +148,22 @@ def _sky_columns(
     others = [_footprint(other) for other in overlapping]
     usable = np.isfinite(ra) & np.isfinite(dec)
     primary = np.zeros(len(ra), dtype=bool)
-    primary[usable] = owner_is_self(ra[usable], dec[usable], own, others)
+    cut = _cut_extent_px(columns)[usable] * scale
+    primary[usable] = owner_is_self(ra[usable], dec[usable], own, others, cut)
     # A tiny negative angle wraps to 360.0 exactly, which is 0.
     wrapped = np.mod(ra, 360.0)
     wrapped[wrapped >= 360.0] = 0.0
     return {"ra": wrapped, "dec": dec, "ra_err": error, "dec_err": error, "is_primary": primary}
+
+
+def _cut_extent_px(columns: dict[str, np.ndarray]) -> np.ndarray:
+    """Return how far the isophote reaches of sources that the border of the image cuts, 0 for the others.
+
+    It is the semi-major axis of an ellipse of the isophote's area, a quarter longer because a part of
+    the area is lost.
+    """
+    axis = 1.25 * np.sqrt(columns["n_pixels"] * columns["a"] / (np.pi * columns["b"]))
+    return np.where(columns["flags"] & Flag.TRUNCATED > 0, axis, 0.0)
 
 
 def _footprint(image: Mapping[str, Any]) -> Footprint:

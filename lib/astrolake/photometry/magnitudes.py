@@ -65,7 +65,9 @@ def calibrate(
     radii = np.asarray(extraction.aperture_radii_px, dtype=np.float64)
     scale = math.nan if pixel_scale_arcsec is None else pixel_scale_arcsec
     out: Columns = {"aper_radius_arcsec": np.tile(radii * scale, (len(extraction), 1))}
-    for kind in ("auto", "aper"):
+    for kind in ("auto", "petro", "aper", "psf"):
+        if f"flux_{kind}" not in columns:
+            continue
         out[f"mag_{kind}"], out[f"mag_{kind}_err"] = magnitude(
             columns[f"flux_{kind}"], columns[f"flux_{kind}_err"], zero_point_ab, zero_point_err
         )

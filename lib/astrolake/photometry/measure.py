@@ -28,7 +28,7 @@ _MAX_SHIFT = 0.5
 _SIGMA_PER_HALF_LIGHT = 2.0 / 2.35
 _FWHM_PER_SIGMA = float(np.sqrt(8 * np.log(2)))
 # Subpixels per axis, as SExtractor, but for the window: its 11 take four times as long for 0.001 px.
-_SUBPIX_AUTO, _SUBPIX_CIRCLE, _SUBPIX_RADIUS, _SUBPIX_WINDOW = 1, 5, 5, 2
+_SUBPIX_AUTO, _SUBPIX_CIRCLE, _SUBPIX_WINDOW = 1, 5, 2
 #: The rms of a uniform pixel is the smallest axis.
 _PIXEL_RMS = float(np.sqrt(1 / 12))
 
@@ -113,7 +113,7 @@ def isophotal_photometry(scene: Scene, objects: Objects, segments: Int32) -> Col
     noise = scene.sky.noise
     variance: Float64
     if isinstance(noise, np.ndarray):
-        owned = np.flatnonzero(segments)
+        owned = np.flatnonzero(segments != 0)  # of bytes: twice as fast as of integers
         pixel_variance = noise.ravel()[owned].astype(np.float64) ** 2
         sums = np.bincount(segments.ravel()[owned], pixel_variance, len(objects) + 1)
         variance = sums[1:].astype(np.float64)
@@ -122,21 +122,6 @@ def isophotal_photometry(scene: Scene, objects: Objects, segments: Int32) -> Col
     if scene.gain is not None:
         variance = variance + np.maximum(flux, 0) / scene.gain
     return {"flux_iso": flux, "flux_iso_err": np.sqrt(variance), "n_pixels": objects["npix"].astype(np.int32)}
-
-
-def half_light_radius(scene: Scene, objects: Objects, ids: Int32, flux_auto: Float64) -> Float64:
-    """Return the radius of the circle that holds half of flux_auto, px; NaN where that is not positive."""
-    radius, _ = sep.flux_radius(
-        scene.sky.residual,
-        objects["x"],
-        objects["y"],
-        _KRON_LIMIT * ellipses(objects)[0],
-        0.5,
-        normflux=flux_auto,
-        subpix=_SUBPIX_RADIUS,
-        **scene.masking(ids),
-    )
-    return np.where((flux_auto > 0) & (radius > 0), radius, np.nan)
 
 
 def centroids(scene: Scene, objects: Objects, half_light_px: Float64) -> Columns:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,8 +13,8 @@ import pandas as pd
 from astrolake.errors import BadArguments, MissingColumns
 from astrolake.sky.matching import match
 from astrolake.sky.positions import Positions
-from astrolake.sky.separation import Int64
-from astrolake.sky.tables import nullable_rows
+from astrolake.sky.separation import Float64, Int64
+from astrolake.sky.tables import rows_or_missing, table_kind, table_positions
 
 _SUFFIX = "_sources"
 
@@ -32,7 +33,8 @@ class MultibandPhotometry:
         match_radius : float
             Greatest separation from the object's first source, in arcsec.
         **sources : pandas.DataFrame or astropy.table.Table
-            ``g_sources=..., r_sources=...``: tables of one kind with columns ra, dec (degrees) and others.
+            ``g_sources=..., r_sources=...``: tables of one kind with columns ra, dec (degrees where they
+            have no unit) and others.
 
         Returns
         -------
@@ -43,22 +45,26 @@ class MultibandPhotometry:
         Raises
         ------
         BadArguments
-            When fewer than two bands are given, or a name does not end in ``_sources``.
-        MissingColumns
-            When a table lacks ra or dec.
-        ValueError
-            When a position is none; drop such rows first.
+            When fewer than two bands are given, a name does not end in ``_sources``, tables are of several
+            kinds, or two columns would have one name.
+        MissingColumns, ValueError
+            When a table lacks ra or dec, or a position is none; drop such rows first.
         """
         bands = {name.removesuffix(_SUFFIX): table for name, table in sources.items()}
         if len(bands) < 2 or not all(name.endswith(_SUFFIX) for name in sources):
             raise BadArguments(f"give two bands or more as g_sources=..., r_sources=...; got {list(sources)}")
-        frames = {band: _frame(band, table) for band, table in bands.items()}
-        found = _associate(frames, match_radius)
-        if all(isinstance(table, pd.DataFrame) for table in bands.values()):
-            return found
-        from astropy.table import Table
-
-        return Table.from_pandas(found)
+        kind = table_kind({f"{band}_sources": table for band, table in bands.items()})
+        sides = {band: table_positions(f"{band}_sources", table) for band, table in bands.items()}
+        found = _associate(sides, match_radius)
+        _check_names(bands)
+        columns = {"ra": found.ra, "dec": found.dec, "n_bands": found.n_bands}
+        parts = {band: rows_or_missing(table, found.rows[band]) for band, table in bands.items()}
+        if kind == "pandas":
+            for band, part in parts.items():
+                columns |= {f"{band}_{name}": part[name] for name in part.columns}
+                columns[f"{band}_sep_arcsec"] = found.separations[band]
+            return pd.DataFrame(columns)
+        return _astropy_table(columns, parts, found)
 
     def add_colours(self, matched: Any, magnitude: str = "mag", bands: Sequence[str] = ()) -> Any:
         """Return matched sources with the colours of neighbouring bands, and their errors.
@@ -86,72 +92,85 @@ class MultibandPhotometry:
         MissingColumns
             When a band that was named has not.
         """
-        frame = matched if isinstance(matched, pd.DataFrame) else matched.to_pandas()
         suffix = f"_{magnitude}"
-        present = [str(name) for name in frame.columns]
+        present = [str(name) for name in matched.columns]
         chosen = list(bands) or [name.removesuffix(suffix) for name in present if name.endswith(suffix)]
         if missing := [band + suffix for band in chosen if band + suffix not in present]:
             raise MissingColumns("matched", missing, present)
         if len(chosen) < 2:
             raise BadArguments(f"colours need {magnitude} of two bands or more; there is {chosen}")
-        colours: dict[str, np.ndarray] = {}
+        coloured = matched.copy()
         for blue, red in pairwise(chosen):
             name = f"{blue}_{red}"
-            colours[name] = _floats(frame, blue + suffix) - _floats(frame, red + suffix)
+            coloured[name] = _floats(matched, blue + suffix) - _floats(matched, red + suffix)
             errors = [f"{band}{suffix}_err" for band in (blue, red)]
             if set(errors) <= set(present):
-                colours[f"{name}_err"] = np.hypot(*(_floats(frame, error) for error in errors))
-        coloured = frame.assign(**colours)
-        if isinstance(matched, pd.DataFrame):
-            return coloured
-        from astropy.table import Table
-
-        return Table.from_pandas(coloured)
+                coloured[f"{name}_err"] = np.hypot(*(_floats(matched, error) for error in errors))
+        return coloured
 
 
 #: The name as the first documents have it.
 MultibanPhotometry = MultibandPhotometry
 
 
-def _frame(band: str, table: Any) -> pd.DataFrame:
-    frame = table if isinstance(table, pd.DataFrame) else table.to_pandas()
-    if missing := [name for name in ("ra", "dec") if name not in frame.columns]:
-        raise MissingColumns(f"{band}_sources", missing, list(map(str, frame.columns)))
-    return cast(pd.DataFrame, frame.reset_index(drop=True))
+@dataclass(frozen=True)
+class _Objects:
+    """Objects, and of each band the rows (-1 where it has none) and separations from the first source."""
+
+    ra: Float64
+    dec: Float64
+    rows: dict[str, Int64]
+    separations: dict[str, Float64]
+
+    @property
+    def n_bands(self) -> Any:
+        """Number of bands an object is seen in."""
+        return sum((rows >= 0).astype(np.int32) for rows in self.rows.values())
 
 
-def _associate(frames: dict[str, pd.DataFrame], radius_arcsec: float) -> pd.DataFrame:
+def _associate(sides: dict[str, Positions], radius_arcsec: float) -> _Objects:
     ra, dec = np.empty(0), np.empty(0)
     rows: dict[str, Int64] = {}
-    separations: dict[str, np.ndarray] = {}
-    for band, frame in frames.items():
-        ours = Positions(ra, dec, np.arange(ra.size))
-        theirs = Positions(frame["ra"].to_numpy(float), frame["dec"].to_numpy(float), np.arange(len(frame)))
-        pairs = match(ours, theirs, radius_arcsec, "one-to-one")
-        new = np.setdiff1d(np.arange(len(frame)), pairs.right_index)
-        rows[band] = np.full(ra.size + new.size, -1)
-        separations[band] = np.full(ra.size + new.size, np.nan)
-        rows[band][pairs.left_index], separations[band][pairs.left_index] = (
-            pairs.right_index,
-            pairs.sep_arcsec,
-        )
-        rows[band][ra.size :], separations[band][ra.size :] = new, 0.0
+    separations: dict[str, Float64] = {}
+    for band, theirs in sides.items():
+        pairs = match(Positions(ra, dec, np.arange(ra.size)), theirs, radius_arcsec, "one-to-one")
+        new = np.setdiff1d(np.arange(len(theirs)), pairs.right_index)
+        rows[band] = np.append(np.full(ra.size, -1), new)
+        separations[band] = np.append(np.full(ra.size, np.nan), np.zeros(new.size))
+        rows[band][pairs.left_index] = pairs.right_index
+        separations[band][pairs.left_index] = pairs.sep_arcsec
         ra, dec = np.append(ra, theirs.ra[new]), np.append(dec, theirs.dec[new])
-    columns: dict[str, Any] = {"ra": ra, "dec": dec}
-    columns["n_bands"] = sum((_full(rows[band], ra.size) >= 0).astype(np.int32) for band in frames)
-    for band, frame in frames.items():
-        values = nullable_rows(frame, _full(rows[band], ra.size))
-        columns |= {f"{band}_{name}": values[name] for name in frame.columns}
-        columns[f"{band}_sep_arcsec"] = np.append(
-            separations[band], np.full(ra.size - len(rows[band]), np.nan)
-        )
-    return pd.DataFrame(columns)
+    # Objects that came with later bands have no source in the earlier ones.
+    whole = {band: np.append(of, np.full(ra.size - of.size, -1)) for band, of in rows.items()}
+    away = {band: np.append(of, np.full(ra.size - of.size, np.nan)) for band, of in separations.items()}
+    return _Objects(ra, dec, whole, away)
 
 
-def _floats(frame: pd.DataFrame, name: str) -> np.ndarray:
-    return np.asarray(frame[name].to_numpy(dtype=np.float64, na_value=np.nan))
+def _check_names(bands: dict[str, Any]) -> None:
+    """Raise BadArguments when two columns of the result would have one name."""
+    every = ["ra", "dec", "n_bands", *(f"{band}_sep_arcsec" for band in bands)]
+    every += [f"{band}_{name}" for band, table in bands.items() for name in table.columns]
+    if repeated := sorted({name for name in every if every.count(name) > 1}):
+        raise BadArguments(f"the result would have several columns {repeated}; rename them in the tables")
 
 
-def _full(rows: Int64, size: int) -> Int64:
-    """Return the rows of a band for all objects; those that came later have none."""
-    return np.append(rows, np.full(size - rows.size, -1))
+def _astropy_table(columns: dict[str, Any], parts: dict[str, Any], found: _Objects) -> Any:
+    from astropy.table import MaskedColumn, hstack
+
+    kind = type(next(iter(parts.values())))
+    joined = [kind(columns, units={"ra": "deg", "dec": "deg"})]
+    for band, part in parts.items():
+        part.rename_columns(part.colnames, [f"{band}_{name}" for name in part.colnames])
+        away = MaskedColumn(found.separations[band], mask=found.rows[band] < 0)
+        joined += [part, kind({f"{band}_sep_arcsec": away}, units={f"{band}_sep_arcsec": "arcsec"})]
+    return hstack(joined, metadata_conflicts="silent")
+
+
+def _floats(table: Any, name: str) -> Float64:
+    """Return a column as plain numbers, NaN where it has none."""
+    column = table[name]
+    if isinstance(column, pd.Series):
+        return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan))
+    mask = getattr(column, "mask", False)
+    values = np.asarray(getattr(getattr(column, "unmasked", column), "value", column), dtype=np.float64)
+    return np.where(mask, np.nan, values)

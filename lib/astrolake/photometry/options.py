@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from astrolake.errors import BadArguments
 
 Kernel = tuple[tuple[float, ...], ...]
+
+PsfKind = Literal["none", "moffat", "gaussian", "empirical"]
+PSF_KINDS: tuple[str, ...] = get_args(PsfKind)
 
 #: SExtractor's default detection filter, a pyramid of 2 px FWHM.
 DEFAULT_KERNEL: Kernel = ((1.0, 2.0, 1.0), (2.0, 4.0, 2.0), (1.0, 2.0, 1.0))
@@ -44,6 +47,19 @@ class ExtractionOptions:
         radius and kron_min_radius (SExtractor's PHOT_AUTOPARAMS).
     mask_neighbours : bool
         Leave the pixels of other sources out of every aperture.
+    subtile_px : int or None
+        Size of the parts that a large image is extracted in, 0 for always in one piece. None decides by
+        the image: parts of 3072 px from 40 million pixels on.
+    subtile_margin_px : int
+        How far a part reaches beyond what it owns; it grows where sources reach further.
+    psf : {'none', 'moffat', 'gaussian', 'empirical'}
+        Kind of point-spread function for PSF photometry; 'empirical' corrects a Moffat profile by the
+        residuals of the stars and varies over the field. 'none' leaves it out.
+    psf_fit_radius_px : float or None
+        Pixels nearer than this to a source enter its fit; None is 1.75 FWHM.
+    crowded : {'auto', 'yes', 'no'}
+        Whether PSF photometry maps the background again and looks for more sources once the sources are
+        taken away; 'auto' decides by how many sources have near neighbours.
 
     Raises
     ------
@@ -64,6 +80,11 @@ class ExtractionOptions:
     kron_factor: float = 2.5
     kron_min_radius: float = 3.5
     mask_neighbours: bool = True
+    subtile_px: int | None = None
+    subtile_margin_px: int = 256
+    psf: PsfKind = "none"
+    psf_fit_radius_px: float | None = None
+    crowded: Literal["auto", "yes", "no"] = "auto"
 
     def __post_init__(self) -> None:
         for name in ("detect_sigma", "kron_factor"):
@@ -76,7 +97,20 @@ class ExtractionOptions:
         _require(self.kron_min_radius >= 0, "kron_min_radius", self.kron_min_radius, "must not be negative")
         radii = self.aperture_radii_px
         _require(all(radius > 0 for radius in radii), "aperture_radii_px", radii, "must all be positive")
+        _require(
+            self.subtile_px is None or self.subtile_px == 0 or self.subtile_px >= self.background_box_px,
+            "subtile_px",
+            self.subtile_px,
+            "must be 0, or at least background_box_px",
+        )
+        _require(
+            self.subtile_margin_px >= 16, "subtile_margin_px", self.subtile_margin_px, "must be at least 16"
+        )
         _require(self.noise in ("local", "global"), "noise", self.noise, "must be 'local' or 'global'")
+        _require(self.psf in PSF_KINDS, "psf", self.psf, f"must be one of {', '.join(PSF_KINDS)}")
+        _require(self.crowded in ("auto", "yes", "no"), "crowded", self.crowded, "must be auto, yes or no")
+        fit_radius = self.psf_fit_radius_px
+        _require(fit_radius is None or fit_radius > 0, "psf_fit_radius_px", fit_radius, "must be positive")
         if self.kernel is not None:
             widths = {len(row) for row in self.kernel}
             _require(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +53,16 @@ class StarLocus:
     fwhm_px: float
     noise_area_px: float
     n_stars: int
+
+    @classmethod
+    def mean(cls, parts: Sequence[StarLocus]) -> StarLocus:
+        """Return the median of the parts of an image, by those that have stars."""
+        known = [part for part in parts if np.isfinite(part.fwhm_px)]
+        n_stars = sum(part.n_stars for part in parts)
+        if not known:
+            return cls(np.nan, np.nan, n_stars)
+        fwhm, area = np.median([(part.fwhm_px, part.noise_area_px) for part in known], axis=0)
+        return cls(float(fwhm), float(area), n_stars)
 
 
 def star_locus(scene: Scene, columns: Columns) -> tuple[StarLocus, Columns]:

@@ -48,6 +48,11 @@ class Column:
         return self.type.startswith("list<")
 
     @property
+    def is_number(self) -> bool:
+        """Whether the column holds numbers that can be computed with."""
+        return self.type in ("int64", "int32", "float64", "float32")
+
+    @property
     def element_type(self) -> str:
         """The scalar type, of the elements when it is a list."""
         return self.type[5:-1] if self.is_list else self.type

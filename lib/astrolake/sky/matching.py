@@ -86,8 +86,9 @@ def iter_match(
     check_radius(radius_arcsec)
     if mode not in MODES:
         raise BadArguments(f"mode={mode!r} is unknown; use one of {', '.join(MODES)}")
-    if n < 1 or chunk_pairs < 1:
-        raise BadArguments(f"n={n}, chunk_pairs={chunk_pairs}: both must be at least 1")
+    check_n(n)
+    if chunk_pairs < 1:
+        raise BadArguments(f"chunk_pairs={chunk_pairs}: must be at least 1")
     search = Search(left, right, radius_arcsec, chunk_pairs, skip_self)
     if mode == "best-symmetric":
         return iter([mutual_nearest(search)])
@@ -96,8 +97,16 @@ def iter_match(
     return _by_left_row(search, mode, n if mode == "nearest-n" else 1)
 
 
+def check_n(n: int) -> None:
+    """Raise BadArguments for a number of neighbours that is none."""
+    if not (isinstance(n, int | np.integer) and 1 <= n < 1 << 31):
+        raise BadArguments(f"n={n}: give a whole number from 1 to {(1 << 31) - 1}")
+
+
 def check_radius(radius_arcsec: float) -> None:
     """Raise BadArguments for a radius that is none."""
+    if not isinstance(radius_arcsec, int | float | np.integer | np.floating):
+        raise BadArguments(f"radius_arcsec={radius_arcsec!r}: give a number of arcsec, without a unit")
     if not 0.0 <= radius_arcsec <= 648000.0:
         raise BadArguments(f"radius_arcsec={radius_arcsec}: give a radius within [0, 648000] arcsec")
 

@@ -59,12 +59,23 @@ def depth_arcsec(footprint: Footprint, ra_deg: Float64, dec_deg: Float64) -> Flo
     return np.where(inside, np.minimum(low, high) * footprint.pixel_scale_arcsec, -np.inf)
 
 
-def owner_is_self(ra_deg: Float64, dec_deg: Float64, own: Footprint, others: Sequence[Footprint]) -> Bool:
+def owner_is_self(
+    ra_deg: Float64,
+    dec_deg: Float64,
+    own: Footprint,
+    others: Sequence[Footprint],
+    cut_arcsec: Float64 | None = None,
+) -> Bool:
     """Return whether `own` is the image that owns each position.
 
     The owner is the image in which the position lies deepest (`depth_arcsec`), the smaller
     image_id where two are equally deep. The rule depends on the position and the images alone,
     never on a measured pixel: every position that any image covers has exactly one owner.
+
+    A source that the edge of `own` cuts has a centroid that is drawn inwards, so that two images
+    which both cut it would both find it deeper inside themselves. Such a source belongs to another
+    image where it is whole, that is where it lies at least as deep as it reaches. Where no image
+    holds it whole, the smallest image_id of those that cover it decides.
 
     Parameters
     ----------
@@ -72,6 +83,8 @@ def owner_is_self(ra_deg: Float64, dec_deg: Float64, own: Footprint, others: Seq
     own : Footprint
     others : sequence of Footprint
         The images of the same visit and band; `own` among them is passed over.
+    cut_arcsec : (N,) float64, optional
+        How far a source reaches from its centre, for those that the edge of `own` cuts; 0 for others.
 
     Returns
     -------
@@ -80,10 +93,14 @@ def owner_is_self(ra_deg: Float64, dec_deg: Float64, own: Footprint, others: Seq
     """
     own_depth = depth_arcsec(own, ra_deg, dec_deg)
     owner: Bool = own_depth > -np.inf
+    extent = np.zeros(len(own_depth)) if cut_arcsec is None else np.asarray(cut_arcsec, dtype=np.float64)
+    is_cut = extent > 0
     for other in others:
         if other.image_id == own.image_id:
             continue
         depth = depth_arcsec(other, ra_deg, dec_deg)
         wins_tie = own.image_id < other.image_id
-        owner &= (own_depth >= depth) if wins_tie else (own_depth > depth)
+        deeper = (own_depth >= depth) if wins_tie else (own_depth > depth)
+        keeps = (depth < extent) if wins_tie else (depth == -np.inf)
+        owner &= np.where(is_cut, keeps, deeper)
     return owner

@@ -25,12 +25,13 @@ def log10_bayes_factor(sep_arcsec: ArrayLike, sigma1_arcsec: ArrayLike, sigma2_a
     ----------
     sep_arcsec : (N,) float64
     sigma1_arcsec, sigma2_arcsec : (N,) float64
-        Standard deviation of the position in one coordinate. NaN where unknown, and where both are 0.
+        Standard deviation of the position in one coordinate. NaN where unknown, where both are 0, and where
+        the odds are beyond the range of numbers.
     """
     s2 = np.square(sigma1_arcsec, dtype=np.float64) + np.square(sigma2_arcsec, dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         natural = np.log(2.0) + 2 * np.log(ARCSEC_PER_RAD) - np.log(s2) - np.square(sep_arcsec) / (2 * s2)
-    return np.where(s2 > 0, natural / np.log(10.0), np.nan)
+    return np.where((s2 > 0) & np.isfinite(natural), natural / np.log(10.0), np.nan)
 
 
 def prior_of_match(density_deg2: float, completeness: float = 1.0) -> float:

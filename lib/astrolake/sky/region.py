@@ -10,8 +10,9 @@ import numpy as np
 from astropy.coordinates import Latitude, Longitude
 from cdshealpix import nested
 
-from astrolake.errors import BadArguments, BadInput
+from astrolake.errors import BadArguments
 from astrolake.sky.healpix import N_BASE, cell_center, cone_cells, healpix29, largest_radius_deg
+from astrolake.sky.moc_file import read_moc
 from astrolake.sky.ranges import EVERYWHERE, cell_ranges, inside, merge_ranges
 from astrolake.sky.separation import Bool, Float64, Int64, separation_arcsec, unit_vectors
 
@@ -136,6 +137,10 @@ class Polygon:
             raise BadArguments("polygon: give ra and dec of three corners or more")
         if not (self._corners @ self._center > 1e-3).all():
             raise BadArguments("polygon: its corners must lie within a hemisphere")
+        # Corners in one plane through the centre of the sphere: a polygon thinner than 1e-9 of its length.
+        size = np.linalg.norm(self._corners - self._center, axis=1).max()
+        if np.linalg.svd(self._corners, compute_uv=False)[2] <= max(1e-9 * size, 1e-15):
+            raise BadArguments("polygon: its corners lie on one great circle; it holds nothing")
 
     @property
     def _corners(self) -> Float64:
@@ -203,19 +208,9 @@ class Moc:
         Raises
         ------
         BadInput
-            When the file cannot be read as a MOC.
+            See `astrolake.sky.moc_file.read_moc`.
         """
-        from mocpy import MOC  # brings matplotlib along, which no other region needs
-
-        kinds = {"json": "json", "txt": "ascii", "ascii": "ascii"}
-        kind = kinds.get(path.rpartition(".")[2].lower(), "fits")
-        try:
-            moc = MOC.load(path, format=kind)
-        except (OSError, ValueError) as error:
-            raise BadInput(
-                f"{path}: no MOC can be read ({error}); give FITS, JSON or ASCII", "Moc"
-            ) from error
-        return cls(np.asarray(moc.to_depth29_ranges, dtype=np.int64).reshape(-1, 2))
+        return cls(read_moc(path))
 
     def ranges(self) -> Int64:
         """Return the ranges of the map."""

@@ -80,18 +80,64 @@ def crossmatch(
     MissingColumns, BadArguments, ValueError
         For columns that are not there, options out of range, and positions that are none.
     """
-    for name, table in (("left", left), ("right", right)):
-        columns = [str(column) for column in table.columns]
-        if missing := [column for column in (ra, dec) if column not in columns]:
-            raise MissingColumns(f"the {name} table", missing, columns)
-    ours, theirs = (_positions(table[ra], table[dec]) for table in (left, right))
+    kind = table_kind({"the left table": left, "the right table": right})
+    suffixes = _checked_suffixes(suffixes)
+    ours, theirs = (
+        table_positions(f"the {name} table", table, ra, dec)
+        for name, table in (("left", left), ("right", right))
+    )
     found = match(ours, theirs, radius_arcsec, mode, n, skip_self=left is right)
-    kind = type(left).__module__.partition(".")[0]
-    if kind == "pandas":
-        return cast(T, _join_frames(left, right, found, suffixes))
-    if kind == "astropy":
-        return cast(T, _join_tables(left, right, found, suffixes))
-    raise BadArguments(f"tables of {type(left).__name__} cannot be joined; use crossmatch_arrays")
+    join = _join_frames if kind == "pandas" else _join_tables
+    return cast(T, join(left, right, found, suffixes))
+
+
+def table_kind(tables: dict[str, Any]) -> str:
+    """Return the library that all tables are of, pandas or astropy.
+
+    Raises
+    ------
+    BadArguments
+        When they are of none or of several, or a column's name occurs twice in one.
+    """
+    kinds = {}
+    for name, table in tables.items():
+        kinds[name] = kind = type(table).__module__.partition(".")[0]
+        if kind not in ("pandas", "astropy") or not hasattr(table, "columns"):
+            raise BadArguments(
+                f"{name} is {type(table).__name__}; give a DataFrame or an astropy table, or use "
+                "crossmatch_arrays"
+            )
+        columns = [str(column) for column in table.columns]
+        if repeated := sorted({column for column in columns if columns.count(column) > 1}):
+            raise BadArguments(f"{name} has several columns named {repeated}; rename them")
+    if len(set(kinds.values())) > 1:
+        raise BadArguments(f"tables of one kind are needed, not {kinds}; convert one, e.g. by to_pandas()")
+    return next(iter(kinds.values()))
+
+
+def table_positions(name: str, table: Any, ra: str = "ra", dec: str = "dec") -> Positions:
+    """Return the positions of a table's rows, keyed by row number.
+
+    Raises
+    ------
+    MissingColumns, ValueError
+        The message says which table, which column, which row.
+    """
+    columns = [str(column) for column in table.columns]
+    if missing := [column for column in (ra, dec) if column not in columns]:
+        raise MissingColumns(name, missing, columns)
+    degrees = []
+    for column in (ra, dec):
+        try:
+            degrees.append(_in_degrees(table[column]))
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{name}, column {column}: no angles in degrees can be had of it ({error})"
+            ) from error
+    try:
+        return Positions(degrees[0], degrees[1], np.arange(len(degrees[0])))
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
 
 
 def _positions(ra: Any, dec: Any) -> Positions:
@@ -101,14 +147,66 @@ def _positions(ra: Any, dec: Any) -> Positions:
 
 def _in_degrees(values: Any) -> Float64:
     """Return an array, column or Quantity as degrees; what is masked becomes NaN."""
-    unit = getattr(values, "unit", None)
-    has_unit = unit is not None and str(unit) != ""
-    factor = u.Unit(unit).to(u.deg) if has_unit else 1.0
-    plain = values.value if has_unit else values
-    degrees = np.array(plain, dtype=np.float64) * factor
-    if isinstance(plain, np.ma.MaskedArray):
-        degrees[np.broadcast_to(plain.mask, degrees.shape)] = np.nan
-    return degrees
+    unit, mask = getattr(values, "unit", None), getattr(values, "mask", None)
+    factor = 1.0 if unit is None or str(unit) == "" else u.Unit(unit).to(u.deg)
+    if mask is not None and not callable(mask):
+        values = getattr(values, "unmasked", values)
+    plain = np.asarray(values.value if isinstance(values, u.Quantity) else values)
+    if hasattr(values, "to_numpy") and plain.dtype.kind == "O":
+        plain = values.to_numpy(dtype=np.float64, na_value=np.nan)
+    if plain.dtype.kind not in "iuf" and plain.size:
+        raise ValueError(f"values of type {plain.dtype}")
+    degrees = plain.astype(np.float64) * factor
+    if mask is not None and not callable(mask):
+        degrees[np.broadcast_to(mask, degrees.shape)] = np.nan
+    return np.asarray(degrees)
+
+
+def rows_or_missing(table: Any, rows: Int64) -> Any:
+    """Return rows of a table by number, missing where the number is -1."""
+    if type(table).__module__.partition(".")[0] == "pandas":
+        return nullable_rows(table, rows)
+    found = table[np.maximum(rows, 0)] if len(table) else _blank(table, len(rows))
+    lost = rows < 0
+    if lost.any():
+        for name in found.colnames:
+            found[name] = _masked(name, found[name], lost)
+    return found
+
+
+def _blank(table: Any, n: int) -> Any:
+    """Return a table of n rows of zeros with the columns of a table without rows."""
+    from astropy.table import Column
+
+    blank = table[:0].copy()
+    plain = {name: column for name, column in blank.items() if isinstance(column, Column | u.Quantity)}
+    if n and len(plain) < len(blank.colnames):
+        raise BadArguments(
+            f"columns {sorted(set(blank.colnames) - set(plain))} of the empty table cannot be missing; leave "
+            "them out"
+        )
+    zeros = {name: np.zeros((n, *column.shape[1:]), column.dtype) for name, column in plain.items()}
+    units = {name: column.unit for name, column in plain.items()}
+    return type(table)(zeros, units=units) if plain else blank
+
+
+def _masked(name: str, column: Any, lost: Any) -> Any:
+    from astropy.table import Column, MaskedColumn
+    from astropy.utils.masked import Masked
+
+    mask = np.broadcast_to(lost.reshape(-1, *[1] * (column.ndim - 1)), column.shape)
+    if isinstance(column, Column):
+        return MaskedColumn(column, mask=mask | getattr(column, "mask", False))
+    if isinstance(column, u.Quantity):
+        return Masked(column, mask=mask | getattr(column, "mask", False))
+    try:
+        column[lost] = np.ma.masked
+    except (TypeError, ValueError, AttributeError) as error:
+        raise BadArguments(
+            f"column {name} ({type(column).__name__}) cannot be missing, as in rows without partner; leave "
+            "it out"
+        ) from error
+    return column
 
 
 def nullable_rows(frame: pd.DataFrame, rows: Int64) -> pd.DataFrame:
@@ -140,16 +238,9 @@ def _join_frames(left: Any, right: Any, found: Matches, suffixes: tuple[str, str
 
 
 def _join_tables(left: Any, right: Any, found: Matches, suffixes: tuple[str, str]) -> Any:
-    from astropy.table import Table, hstack
+    from astropy.table import hstack
 
-    alone: Int64 = np.flatnonzero(found.right_index < 0)
-    one = left[found.left_index]
-    if len(right):
-        other = Table(right[np.maximum(found.right_index, 0)], masked=bool(alone.size) or right.masked)
-    else:
-        other = Table({name: np.zeros(len(one), right[name].dtype) for name in right.columns}, masked=True)
-    for name in other.columns if alone.size else ():
-        other[name].mask[alone] = True
+    one, other = left[found.left_index], rows_or_missing(right, found.right_index)
     names = _names(one.colnames, other.colnames, suffixes)
     for side, renamed in zip((one, other), names, strict=True):
         side.rename_columns(side.colnames, renamed)
@@ -157,6 +248,12 @@ def _join_tables(left: Any, right: Any, found: Matches, suffixes: tuple[str, str
     joined["sep_arcsec"], joined["rank"] = found.sep_arcsec, found.rank
     joined["sep_arcsec"].unit = "arcsec"
     return joined
+
+
+def _checked_suffixes(suffixes: tuple[str, str]) -> tuple[str, str]:
+    if isinstance(suffixes, str) or len(suffixes) != 2:
+        raise BadArguments(f"suffixes={suffixes!r}: give two")
+    return suffixes
 
 
 def _names(left: list[str], right: list[str], suffixes: tuple[str, str]) -> tuple[list[str], list[str]]:
