@@ -110,8 +110,10 @@ def test_the_command_line_ends_with_one_json_object(ingested, tmp_path):
     summary = json.loads(done.stdout.splitlines()[-1])
     assert summary["job"] == "extract_sources"
     assert summary["rows_in"] == summary["rows_out"] == 4
-    version = read_snapshot(Lake.open(str(copy)).delta_storage("detections")).version
-    assert summary["tables"] == {"detections": version}
+    lake = Lake.open(str(copy))
+    written = ("detections", "image_quality")
+    versions = {table: read_snapshot(lake.delta_storage(table)).version for table in written}
+    assert summary["tables"] == versions
 
 
 def test_killed_workers_cost_a_retry(lake_copy):

@@ -10,6 +10,7 @@ from astrolake.photometry.star_galaxy import (
     MODEL,
     StarGalaxyModel,
     class_densities,
+    fit_population,
     fit_prior,
     galaxy_extension,
     log_star_galaxy_ratio,
@@ -161,3 +162,19 @@ def test_half_sample_mode():
     values = np.concatenate([rng.normal(2.0, 0.05, 300), rng.uniform(1, 8, 700)])
     assert half_sample_mode(values) == pytest.approx(2.0, abs=0.06)
     assert half_sample_mode(np.array([1.0, 3.0])) == 2.0
+
+
+def test_sizes_and_prior_of_a_population_are_found():
+    """Galaxies a third larger than those trained on, among as many stars."""
+    rng = np.random.default_rng(8)
+    mag = rng.uniform(18, 21.5, 2000)
+    star = rng.random(2000) < 0.5
+    ln_size = MODEL.ln_size + 0.3 - 0.25 * (mag - 20) + MODEL.ln_size_sigma * rng.normal(size=2000)
+    fwhm = 1.2
+    extension = np.where(star, 0.0, galaxy_extension(np.exp(ln_size) / (fwhm / 2.3548)))
+    error = 0.01 * 10 ** (0.35 * (mag - 18))
+    found = fit_population(rng.normal(extension, error), error, mag, fwhm)
+    assert found.ln_size == pytest.approx(MODEL.ln_size + 0.3, abs=0.12)
+    assert found.ln_size_per_mag == pytest.approx(-0.25, abs=0.08)
+    assert found.prior == pytest.approx(0.0, abs=0.4)
+    assert fit_population(error[:0], error[:0], mag[:0], fwhm) == MODEL

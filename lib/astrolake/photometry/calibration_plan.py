@@ -39,7 +39,8 @@ class CalibrationPlan:
         """Compare an image (a row of `images`), its sources at some positions, with the reference."""
         if self.reference is None:
             return None
-        stars, total = self.reference.stars(image), total_flux(found.columns)
+        stars = self.reference.stars(image)
+        total = total_flux(found.columns, found.info.psf.zero_point_error)
         check = check_against(stars, ra_deg, dec_deg, total.flux, total.flux_err, found.columns["flags"])
         error = math.hypot(check.zero_point.error, total.correction_err)
         return replace(check, zero_point=replace(check.zero_point, error=error))

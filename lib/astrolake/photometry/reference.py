@@ -288,12 +288,16 @@ class TotalFlux:
     correction_err: float
 
 
-def total_flux(columns: Columns) -> TotalFlux:
+def total_flux(columns: Columns, psf_scale_err: float = math.nan) -> TotalFlux:
     """Return the fluxes that a zero point is fitted to.
 
-    Those of the first aperture, which neighbours and sky spoil least, times the ratio of the widest to it,
-    the median over the brightest stars. With fewer than five of those, the fluxes of the widest aperture.
+    PSF fluxes where they were measured and stars tied them to apertures, with that tie's relative error
+    `psf_scale_err` (`PsfInfo.zero_point_error`). Else those of the first aperture, which neighbours and sky
+    spoil least, times the ratio of the widest to it, the median over the brightest stars. With fewer than
+    five of those, the fluxes of the widest aperture.
     """
+    if math.isfinite(psf_scale_err):
+        return TotalFlux(columns["flux_psf"], columns["flux_psf_err"], 2.5 / math.log(10) * psf_scale_err)
     flux, error = columns["flux_aper"], columns["flux_aper_err"]
     rows = _bright_stars(columns)
     if len(rows) < _MIN_STARS:

@@ -7,7 +7,7 @@ seeing. How many of either there are at a magnitude is found from the image itse
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -20,11 +20,15 @@ Float64 = NDArray[np.float64]
 _FWHM_PER_SIGMA = float(np.sqrt(8 * np.log(2)))
 _PIVOT_MAG = 20.0
 #: Sizes at which the distribution of galaxies is summed, in standard deviations of ln size.
-_NODES = np.linspace(-4.0, 4.0, 65)
+_NODES = np.linspace(-3.6, 3.6, 37)
 _NODE_WEIGHTS = np.exp(-0.5 * _NODES**2) / np.exp(-0.5 * _NODES**2).sum()
 #: Extensions of spoilt sources are anywhere in about so many magnitudes.
 _OUTLIER_RANGE_MAG = 5.0
 _CHUNK = 20_000
+#: An image's population is found from so many sources, whose extension is known so well, in so many rounds.
+_SAMPLE, _WELL_MEASURED_MAG, _POPULATION_ROUNDS = 400, 0.4, 6
+#: How far sizes at magnitude 20, and their change per magnitude, may be from those trained on.
+_LINE_PRIOR = np.array([0.3, 0.15])
 
 #: What tells the extension: two circles (`star_locus`), or the PSF magnitude less that of a galaxy model.
 Measure = Literal["circles", "model"]
@@ -48,9 +52,9 @@ class StarGalaxyModel:
         known.
     """
 
-    ln_size: float = -0.461
+    ln_size: float = -0.459
     ln_size_per_mag: float = -0.354
-    ln_size_sigma: float = 0.397
+    ln_size_sigma: float = 0.392
     floor: float = 0.01
     outliers: float = 0.012
     prior: float = 0.0
@@ -121,24 +125,25 @@ def class_densities(
     found = np.full((2, values.shape[1]), np.nan)
     rows = np.flatnonzero(np.isfinite(values).all(axis=0)) if np.isfinite(fwhm_arcsec) else np.empty(0, int)
     for part in np.array_split(rows, max(1, -(-len(rows) // _CHUNK))):
-        found[:, part] = _densities(values[:, part], fwhm_arcsec / _FWHM_PER_SIGMA, model, measure)
+        star, by_size = _densities(values[:, part], fwhm_arcsec / _FWHM_PER_SIGMA, model, measure)
+        found[:, part] = star, by_size.sum(axis=1) + model.outliers / _OUTLIER_RANGE_MAG
     return found[0], found[1]
 
 
 def _densities(
     values: Float64, psf_sigma: float, model: StarGalaxyModel, measure: Measure
 ) -> tuple[Float64, Float64]:
+    """Return p(extension | star), and p(extension, size | galaxy) at the nodes, outliers left out."""
     extension, error, mag = values
     spread = np.hypot(error, model.floor)
-    outlier = model.outliers / _OUTLIER_RANGE_MAG
-    star = (1 - model.outliers) * _normal(extension, spread) + outlier
+    star = (1 - model.outliers) * _normal(extension, spread) + model.outliers / _OUTLIER_RANGE_MAG
     mean = model.ln_size + model.ln_size_per_mag * (mag - _PIVOT_MAG)
     size = np.exp(mean[:, np.newaxis] + model.ln_size_sigma * _NODES)
     expected = galaxy_extension(size / psf_sigma, measure)
     # Half the distance of the nodes on either side bridges the gaps between them.
-    step = np.gradient(expected, axis=1)
-    density = _normal(extension[:, np.newaxis] - expected, np.hypot(spread[:, np.newaxis], step))
-    return star, (1 - model.outliers) * density @ _NODE_WEIGHTS + outlier
+    spread = np.hypot(spread[:, np.newaxis], np.gradient(expected, axis=1))
+    galaxy = (1 - model.outliers) * _NODE_WEIGHTS * _normal(extension[:, np.newaxis] - expected, spread)
+    return star, galaxy
 
 
 def _normal(value: Float64, sigma: Float64) -> Float64:
@@ -175,6 +180,53 @@ def fit_prior(log_ratio: Float64, mag: Float64, model: StarGalaxyModel = MODEL) 
     return float(found[0]), float(found[1])
 
 
+def fit_population(
+    extension: Float64,
+    extension_err: Float64,
+    mag: Float64,
+    fwhm_arcsec: float,
+    model: StarGalaxyModel = MODEL,
+) -> StarGalaxyModel:
+    """Return a model with the galaxy sizes and the prior that the sources of an image make most probable.
+
+    Expectation and maximisation over some hundred sources: each tells how probably it is a galaxy, and of
+    which size; ln size is fitted as a line over magnitude, held by a normal prior about the model's own line,
+    and the prior of stars by `fit_prior`. Other bands, depths and profiles than those trained on have other
+    sizes.
+
+    Parameters
+    ----------
+    extension, extension_err, mag : (N,) float64
+    fwhm_arcsec : float
+    model : StarGalaxyModel
+        Where to start, and what to return when no source tells anything.
+    """
+    values = np.stack([extension, extension_err, mag])
+    rows = np.flatnonzero(np.isfinite(values).all(axis=0) & (extension_err < _WELL_MEASURED_MAG))
+    if not rows.size or not np.isfinite(fwhm_arcsec):
+        return model
+    sample = values[:, rows[:: max(1, len(rows) // _SAMPLE)]]
+    design = np.stack([np.ones(sample.shape[1]), sample[2] - _PIVOT_MAG], axis=1)
+    trained = np.array([model.ln_size, model.ln_size_per_mag])
+    held = np.diag(_LINE_PRIOR**-2.0)
+    found, outlier = model, model.outliers / _OUTLIER_RANGE_MAG
+    for _ in range(_POPULATION_ROUNDS):
+        star, by_size = _densities(sample, fwhm_arcsec / _FWHM_PER_SIGMA, found, "circles")
+        of_size = by_size.sum(axis=1)
+        galaxy = of_size + outlier
+        ratio = np.log(star / galaxy)
+        prior = fit_prior(ratio, sample[2], found)
+        # What an outlier is says nothing of its size.
+        weight = (1 - star_probability(ratio, sample[2], prior)) * of_size / galaxy
+        offset = by_size @ _NODES / np.maximum(of_size, 1e-300)
+        line = np.array([found.ln_size, found.ln_size_per_mag])
+        size = design @ line + found.ln_size_sigma * offset
+        pull = (design * (weight / found.ln_size_sigma**2)[:, np.newaxis]).T
+        line = np.linalg.solve(pull @ design + held, pull @ size + held @ trained)
+        found = replace(found, ln_size=float(line[0]), ln_size_per_mag=float(line[1]))
+    return replace(found, prior=prior[0], prior_per_mag=prior[1])
+
+
 def star_probability(log_ratio: Float64, mag: Float64, prior: tuple[float, float]) -> Float64:
     """Return the probability of a star, by the ratio of likelihoods and the prior of `fit_prior`."""
     return _logistic(log_ratio + prior[0] + prior[1] * (mag - _PIVOT_MAG))
@@ -187,7 +239,7 @@ def star_probabilities(
     fwhm_arcsec: float,
     model: StarGalaxyModel = MODEL,
 ) -> Float64:
-    """Return the probability of a star of each source of an image, the prior found from the image.
+    """Return the probability of a star of each source of an image, prior and sizes found from the image.
 
     Parameters
     ----------
@@ -197,8 +249,9 @@ def star_probabilities(
         Of the image's stars.
     model : StarGalaxyModel
     """
-    ratio = log_star_galaxy_ratio(extension, extension_err, mag, fwhm_arcsec, model)
-    return star_probability(ratio, mag, fit_prior(ratio, mag, model))
+    found = fit_population(extension, extension_err, mag, fwhm_arcsec, model)
+    ratio = log_star_galaxy_ratio(extension, extension_err, mag, fwhm_arcsec, found)
+    return star_probability(ratio, mag, fit_prior(ratio, mag, found))
 
 
 def _logistic(x: Float64) -> Float64:
