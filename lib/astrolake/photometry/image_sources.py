@@ -101,6 +101,7 @@ def _columns(found: Extraction, image: Mapping[str, Any]) -> dict[str, np.ndarra
     """Return the measures and the columns that say where they come from."""
     n = len(found)
     columns: dict[str, np.ndarray] = blank_columns(n, len(found.aperture_radii_px))
+    columns |= {"mag_psf": columns["flux_psf"], "mag_psf_err": columns["flux_psf"]}
     columns |= calibrate(found, image["zero_point_ab"], image["pixel_scale_arcsec"])
     number = np.arange(n)
     columns["number"] = number
