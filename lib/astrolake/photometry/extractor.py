@@ -199,8 +199,7 @@ class SourceExtractor:
         Raises
         ------
         BadArguments
-            When the table holds no growth curve: it is not from `measure_photometry`, or was corrected
-            before.
+            When the table holds no growth curve: not from `measure_photometry`, or corrected before.
         BadInput
             When the image had no source to measure a growth curve on.
         """
@@ -214,9 +213,8 @@ class SourceExtractor:
             raise BadInput("the image holds no source whose growth curve could be measured", "NoPsf")
         x, y = _positions(_as_frame(photometry))
         fraction = correction_at(record, x, y)
-        error = np.full(
-            len(x), float("nan" if record["relative_error"] is None else record["relative_error"])
-        )
+        relative_error = record["relative_error"]
+        error = np.full(len(x), np.nan if relative_error is None else relative_error)
         flux, flux_err = (photometry[name].to_numpy(np.float64) / fraction for name in ("flux", "flux_err"))
         out = photometry.assign(
             flux=flux,

@@ -122,6 +122,7 @@ def _columns(found: Extraction, image: Mapping[str, Any], scale: Photometric) ->
     """Return the measures and the columns that say where they come from."""
     n, pixel = len(found), image["pixel_scale_arcsec"]
     columns: dict[str, np.ndarray] = blank_columns(n, len(found.aperture_radii_px))
+    columns |= {"mag_psf": columns["flux_psf"], "mag_psf_err": columns["flux_psf"]}
     columns |= calibrate(found, scale.zero_point, pixel, scale.error)
     fwhm_arcsec = found.info.stars.fwhm_px * (pixel or np.nan)
     extension, error = columns["extension"], columns["extension_err"]

@@ -59,7 +59,7 @@ class ExtractionOptions:
         Pixels nearer than this to a source enter its fit; None is 1.75 FWHM.
     crowded : {'auto', 'yes', 'no'}
         Whether PSF photometry maps the background again and looks for more sources once the sources are
-        taken away; 'auto' decides by how many sources have near neighbours.
+        taken away; 'auto' decides by how much of the image lies within one FWHM of a source.
 
     Raises
     ------

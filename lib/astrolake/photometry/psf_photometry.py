@@ -259,5 +259,5 @@ def tie(canvas: Canvas, psf: ImagePsf, fit: PsfFit) -> PsfPhotometry:
 
 def blank_columns(n: int, n_radii: int) -> Columns:
     """Return the columns of PSF photometry without values."""
-    out: Columns = {name: np.full(n, np.nan) for name in (*PSF_MEASURES, "mag_psf", "mag_psf_err")}
+    out: Columns = {name: np.full(n, np.nan) for name in PSF_MEASURES}
     return out | {name: np.full((n, n_radii), np.nan) for name in ("aper_correction", "aper_correction_err")}

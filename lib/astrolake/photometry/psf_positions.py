@@ -104,7 +104,7 @@ def correction_record(correction: ApertureCorrection) -> dict[str, Any]:
         "growth": correction.model.growth_terms(correction.radius_px).tolist(),
         "within": list(correction.within.coefficients),
         "total": list(correction.total.coefficients),
-        "relative_error": correction.error,
+        "relative_error": None if np.isnan(correction.error) else correction.error,
     }
 
 
