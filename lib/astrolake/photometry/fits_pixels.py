@@ -16,8 +16,8 @@ from astrolake.photometry.headers import HeaderCards
 
 Float32 = NDArray[np.float32]
 
-#: Pixels that are read and converted at a time.
-_PIXELS_AT_ONCE = 1 << 22
+#: Pixels that are read and converted at a time: they stay in the processor's cache.
+_PIXELS_AT_ONCE = 1 << 18
 _DTYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 
 
