@@ -208,7 +208,8 @@ def main() -> None:
         end="",
     )
     print(
-        " 20-21 | median mmag 15-19 | complete 20-21 | pure 20-21 |\n|---|---|---|---|---|---|---|---|---|---|"
+        " 20-21 | median mmag 15-19 | complete 20-21 | pure 20-21 |\n"
+        "|---|---|---|---|---|---|---|---|---|---|"
     )
     for name, count, slope in (("ordinary", 2500, 0.25), ("crowded", 20000, 0.3)):
         fields = [make_field(name, count, seed, slope) for seed in args.seeds]

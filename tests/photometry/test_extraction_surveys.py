@@ -146,6 +146,30 @@ def test_sdss_stars_have_their_magnitudes(sdss):
     assert abs(np.median(measured - mag[use])) < 0.03
 
 
+def test_petrosian_measures_of_stars_are_those_of_sdss(sdss, survey_data):
+    # SDSS lists them for stars of other fields; for stars they hardly depend on the seeing.
+    names = ("sgCatalogue_star_0.txt", "sgCatalogue_star_1.txt")
+    psf_mag, mag, radius, r50, r90 = np.concatenate(
+        [
+            np.loadtxt(survey_data / "star_galaxy" / name, delimiter=",", skiprows=2, usecols=(3, 6, 7, 8, 9))
+            for name in names
+        ]
+    ).T
+    theirs = psf_mag < 19
+    ours, distance_arcsec, psf = sdss
+    use = (distance_arcsec < 1) & (psf < 19.5) & (ours["flags"] & (Flag.NEIGHBOURS | Flag.BLENDED) == 0)
+    ours = {name: values[use] for name, values in ours.items()}
+    assert use.sum() > 20
+    assert np.median(ours["petro_r90"] / ours["petro_r50"]) == pytest.approx(
+        np.median((r90 / r50)[theirs]), abs=0.06
+    )
+    assert np.median(ours["petro_radius"] / ours["petro_r50"]) == pytest.approx(
+        np.median((radius / r50)[theirs]), abs=0.06
+    )
+    offset = np.median(22.5 - 2.5 * np.log10(ours["flux_petro"]) - psf[use])
+    assert offset == pytest.approx(np.median((mag - psf_mag)[theirs]), abs=0.03)
+
+
 def positions_are_finite(columns):
     return np.isfinite([columns[name] for name in ("x", "y", "x_err", "y_err", "flux_auto", "a", "b")]).all()
 

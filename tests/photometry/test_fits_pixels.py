@@ -1,4 +1,5 @@
 import io
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ from astropy.io import fits
 from fits_files import PIXELS
 
 from astrolake.errors import BadInput
+from astrolake.photometry import fits_pixels
 from astrolake.photometry.fits_pixels import decode_pixels, unusable_reason
 from astrolake.photometry.fits_structure import walk_hdus
 
@@ -152,3 +154,18 @@ def test_constant_images_without_pixels_say_so():
     hdu = fits.PrimaryHDU()
     hdu.header.update(NPIX1=62, NPIX2=44, PIXVALUE=0.0)
     assert "NPIX1" in unusable_reason(last(stream_of(hdu)))[1]
+
+
+def test_a_large_image_is_in_memory_once(tmp_path, monkeypatch):
+    path = tmp_path / "large.fits"
+    image = np.arange(3_000_000, dtype=np.float32).reshape(1500, 2000)
+    fits.writeto(path, image)
+    monkeypatch.setattr(fits_pixels, "_PIXELS_AT_ONCE", 70_001)
+    with path.open("rb") as stream:
+        hdu = next(walk_hdus(stream, str(path)))
+        tracemalloc.start()
+        pixels = decode_pixels(stream, hdu, str(path))
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    np.testing.assert_array_equal(pixels, image)
+    assert peak < 1.2 * image.nbytes

@@ -124,6 +124,14 @@ def test_only_parts_of_the_image_are_in_memory(tmp_path):
     assert peak < 0.8 * image.nbytes
 
 
+def test_bad_pixels_all_over_still_leave_a_background():
+    bad = np.random.default_rng(3).random(SHAPE) < 0.6
+    whole, parts = (extract_frame(FIELD, bad=bad, options=options) for options in (WHOLE, PARTS))
+    assert parts.info.background == pytest.approx(whole.info.background, rel=1e-5)
+    assert parts.info.background_rms == pytest.approx(whole.info.background_rms, rel=1e-5)
+    assert len(parts) == pytest.approx(len(whole), rel=0.01)
+
+
 @pytest.mark.parametrize("shape", [(400, 500), (64, 64), (100, 100), (300, 60), (130, 500)])
 @pytest.mark.parametrize("masked", [False, True])
 def test_the_background_of_a_frame_is_that_of_sep(shape, masked):

@@ -94,14 +94,18 @@ def native_image(
         image = np.ascontiguousarray(values, dtype=np.float32)
     # NaN carries through both: most images need no look at single pixels.
     finite = image.max() < _HUGE and image.min() > -_HUGE
-    unusable = np.zeros(image.shape, bool) if finite else ~(np.abs(image) < _HUGE)
+    unusable = None if finite else ~(np.abs(image) < _HUGE)
     if isinstance(data, np.ma.MaskedArray):
-        unusable |= data.mask
+        unusable = _joined(unusable, np.broadcast_to(data.mask, image.shape))
     if bad is not None:
-        unusable |= _same_shape(bad, image, "the mask").astype(bool)
+        unusable = _joined(unusable, _same_shape(bad, image, "the mask").astype(bool))
     if has_blank(image) if blank is None else blank:
-        _add_blank(image, unusable)
-    return image, (unusable if unusable.any() else None)
+        unusable = _joined(unusable, _blank(image))
+    return image, (unusable if unusable is not None and unusable.any() else None)
+
+
+def _joined(mask: Mask | None, other: Mask) -> Mask:
+    return other if mask is None else mask | other
 
 
 def native_variance(variance: ArrayLike, image: Image, bad: Mask | None) -> tuple[Image, Mask | None]:
@@ -181,14 +185,15 @@ def has_blank(data: ArrayLike) -> bool:
     return bool(image.size - np.count_nonzero(image) >= _BLANK_FRACTION * image.size)
 
 
-def _add_blank(image: Image, unusable: Mask) -> None:
+def _blank(image: Image) -> Mask:
+    """Return which pixels lie in squares of exact zeros."""
     box = _BLANK_BOX_PX
     blank = (image == 0).view(np.uint8)
     for axis in (0, 1):
         blank = minimum_filter1d(blank, box, axis=axis, mode="constant", cval=1)
     for axis in (0, 1):
         blank = maximum_filter1d(blank, box, axis=axis, mode="constant", cval=0)
-    unusable |= blank.view(bool)
+    return np.asarray(blank.view(bool))
 
 
 def _same_shape(array: ArrayLike, image: Image, what: str) -> NDArray[np.generic]:

@@ -16,6 +16,8 @@ from astrolake.photometry.headers import HeaderCards
 
 Float32 = NDArray[np.float32]
 
+#: Pixels that are read and converted at a time: they stay in the processor's cache.
+_PIXELS_AT_ONCE = 1 << 18
 _DTYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 
 
@@ -91,16 +93,23 @@ def decode_pixels(stream: BinaryIO, hdu: Hdu, uri: str) -> Float32:
     if (reason := unusable_reason(hdu)) is not None:
         raise BadInput(f"{what} is {reason[1]}, not a 2-D image; name an image HDU", reason[0])
     require_complete(hdu, uri)
-    raw = _plain(stream, hdu) if hdu.kind == "image" else _uncompressed(stream, hdu, what)
     cards = HeaderCards(hdu.header)
+    if hdu.kind == "image":
+        return _plain(stream, hdu, cards).reshape(image_shape(hdu))
+    raw = _uncompressed(stream, hdu, what)
     return np.ascontiguousarray(_linear(_scaled(raw, cards), cards).reshape(image_shape(hdu)))
 
 
-def _plain(stream: BinaryIO, hdu: Hdu) -> NDArray[np.generic]:
+def _plain(stream: BinaryIO, hdu: Hdu, cards: HeaderCards) -> Float32:
+    """Read an uncompressed image part by part: a large one is in memory once, not as stored and as read."""
     stream.seek(hdu.data_start)
-    dtype = _DTYPES[hdu.header["BITPIX"]]
-    count = math.prod(hdu.axes)
-    return np.frombuffer(stream.read(hdu.data_bytes), dtype=dtype, count=count)
+    dtype = np.dtype(_DTYPES[hdu.header["BITPIX"]])
+    values = np.empty(math.prod(hdu.axes), np.float32)
+    for first in range(0, values.size, _PIXELS_AT_ONCE):
+        count = min(_PIXELS_AT_ONCE, values.size - first)
+        raw = np.frombuffer(stream.read(count * dtype.itemsize), dtype=dtype, count=count)
+        values[first : first + count] = _linear(_scaled(raw, cards), cards)
+    return values
 
 
 def _uncompressed(stream: BinaryIO, hdu: Hdu, what: str) -> NDArray[np.generic]:

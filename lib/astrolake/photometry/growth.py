@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from astrolake.photometry.measure import Float64, Int32, Scene
@@ -18,7 +19,6 @@ _CHUNK_PIXELS = 1 << 17
 _REACHES_PX = np.unique(np.ceil(8 * 1.25 ** np.arange(40)).astype(np.intp))
 #: Pixels no further than this from the central one are cut into quarters.
 _INNER = 2
-_QUARTERS = ((-0.25, 0.25, -0.25, 0.25), (-0.25, -0.25, 0.25, 0.25))
 _PER_PIXEL = round(1 / STEP_PX)
 _HALF = _PER_PIXEL // 2
 
@@ -84,87 +84,52 @@ def growth_curves(scene: Scene, x: Float64, y: Float64, ids: Int32, reach_px: Fl
 def _curves(scene: Scene, x: Float64, y: Float64, ids: Int32, reach: int) -> Float64:
     """Return the curves of some sources to one reach, (n, reach / STEP_PX + 1)."""
     column, row = np.rint(x).astype(np.intp), np.rint(y).astype(np.intp)
-    inner, outer = _stencil(reach)
-    near = _pixels(scene, ids, column, row, inner)
-    far = _pixels(scene, ids, column, row, outer)
-    shift = np.stack([x - column, y - row]).astype(np.float32)
+    half = reach + 1
+    stamps: NDArray[np.float32] = _stamps(scene.sky.residual, column, row, half)
+    if scene.segments is not None:
+        owner = _stamps(scene.segments, column, row, half)
+        stamps *= (owner == 0) | (owner == ids[:, None, None])
+    shift_x, shift_y = (x - column).astype(np.float32), (y - row).astype(np.float32)
     n_radii = reach * _PER_PIXEL + 1
-    quarters = [(axis[:, None] + piece).ravel() for axis, piece in zip(inner, _QUARTERS, strict=True)]
-    dx, dy = (np.asarray(axis, np.float32) for axis in quarters)
-    pieces = np.repeat(near / np.float32(4), 4, axis=1)
-    total = _growth(far, tuple(outer.astype(np.float32)), shift, _HALF, n_radii)
-    total += _growth(pieces, (dx, dy), shift, _HALF // 2, n_radii)
+    middle = slice(half - _INNER, half + _INNER + 1)
+    quarters = np.float32(0.25) * stamps[:, middle, middle].repeat(2, axis=1).repeat(2, axis=2)
+    stamps[:, middle, middle] = 0
+    pixel = np.arange(-half, half + 1, dtype=np.float32)
+    piece = np.arange(-_INNER - 0.25, _INNER + 0.5, 0.5, dtype=np.float32)
+    total = _growth(stamps, pixel - shift_x[:, None], pixel - shift_y[:, None], _HALF, n_radii)
+    total += _growth(quarters, piece - shift_x[:, None], piece - shift_y[:, None], _HALF // 2, n_radii)
     total[:, 0] = 0
     return total
 
 
-@lru_cache(maxsize=64)
-def _stencil(reach: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the offsets (x, y) of the pixels around the centre, and of the others within a reach."""
-    offset = np.arange(-reach - 1, reach + 2)
-    dy, dx = (grid.ravel() for grid in np.meshgrid(offset, offset, indexing="ij"))
-    inner = np.maximum(np.abs(dx), np.abs(dy)) <= _INNER
-    outer = (np.hypot(dx, dy) < reach + 0.5 + np.sqrt(0.5)) & ~inner
-    return np.stack([dx[inner], dy[inner]]), np.stack([dx[outer], dy[outer]])
-
-
-def _pixels(
-    scene: Scene, ids: Int32, column: NDArray[np.intp], row: NDArray[np.intp], offset: NDArray[np.intp]
-) -> NDArray[np.float32]:
-    """Return the pixels of each source at the offsets from its pixel, 0 where they are not its own."""
-    index, inside = _stamp_index(scene.sky.residual.shape, column, row, offset)
-    values: NDArray[np.float32] = scene.sky.residual.ravel().take(index, mode="clip")
-    if scene.segments is not None:
-        owner = scene.segments.ravel().take(index, mode="clip")
-        values *= (owner == 0) | (owner == ids[:, None])
-    if inside is not None:
-        values *= inside
-    return values
-
-
-def _stamp_index(
-    shape: tuple[int, ...], column: NDArray[np.intp], row: NDArray[np.intp], offset: NDArray[np.intp]
-) -> tuple[NDArray[np.intp], NDArray[np.bool_] | None]:
-    """Return where in the flat image lie the pixels at given offsets from each position.
-
-    Parameters
-    ----------
-    shape : (ny, nx)
-    column, row : (n,) int, n > 0
-        Pixels on the image.
-    offset : (2, k) int
-        Steps along columns and along rows.
-
-    Returns
-    -------
-    index : (n, k) int
-        Some pixel of the image where the wanted one lies outside.
-    inside : (n, k) bool or None
-        Which pixels are on the image; None when all are.
-    """
-    ny, nx = shape
-    reach = int(np.abs(offset).max(initial=0))
-    low, high = min(column.min(), row.min()), max(column.max() - nx, row.max() - ny)
-    if low >= reach and high < -reach:
-        return (row * nx + column)[:, None] + (offset[1] * nx + offset[0]), None
-    at_x, at_y = column[:, None] + offset[0], row[:, None] + offset[1]
-    inside = (at_x >= 0) & (at_y >= 0) & (at_x < nx) & (at_y < ny)
-    return at_y.clip(0, ny - 1) * nx + at_x.clip(0, nx - 1), inside
+def _stamps(image: NDArray[Any], column: NDArray[np.intp], row: NDArray[np.intp], half: int) -> NDArray[Any]:
+    """Return copies of the square around each pixel, (n, 2 half + 1, 2 half + 1); 0 off the image."""
+    (ny, nx), size = image.shape, 2 * half + 1
+    inside = (column >= half) & (row >= half) & (column < nx - half) & (row < ny - half)
+    if inside.all():
+        # Whole rows of pixels are copied: five times as fast as pixel by pixel.
+        return np.asarray(sliding_window_view(image, (size, size))[row - half, column - half])
+    out = np.empty((len(row), size, size), image.dtype)
+    if inside.any():
+        out[inside] = _stamps(image, column[inside], row[inside], half)
+    offset, edge = np.arange(-half, half + 1), ~inside
+    at_x, at_y = column[edge, None] + offset, row[edge, None] + offset
+    on_image = ((at_y >= 0) & (at_y < ny))[:, :, None] & ((at_x >= 0) & (at_x < nx))[:, None, :]
+    out[edge] = on_image * image[at_y.clip(0, ny - 1)[:, :, None], at_x.clip(0, nx - 1)[:, None, :]]
+    return out
 
 
 def _growth(
     values: NDArray[np.float32],
-    offset: tuple[NDArray[np.float32], NDArray[np.float32]],
-    shift: NDArray[np.float32],
+    dx: NDArray[np.float32],
+    dy: NDArray[np.float32],
     half: int,
     n_radii: int,
 ) -> Float64:
     """Let squares with a side of 2 half steps enter gradually, while the radius grows by their side."""
     side = 2 * half * STEP_PX
-    square = (offset[0] - shift[0][:, None]) ** 2
-    square += (offset[1] - shift[1][:, None]) ** 2
-    square += np.float32(side**2 / 12)
-    distance = np.sqrt(square)
+    distance = (dy**2 + np.float32(side**2 / 12))[:, :, None] + (dx**2)[:, None, :]
+    np.sqrt(distance, out=distance)
     flux, moment = _inside(distance, (values, values * distance), n_radii + half)
     low, high = np.maximum(np.arange(n_radii) - half, 0), np.arange(n_radii) + half
     radius = np.arange(n_radii) * STEP_PX
@@ -177,10 +142,10 @@ def _inside(
 ) -> list[Float64]:
     """Sum the weights of each row nearer than 0, STEP_PX, 2 STEP_PX, ..."""
     n = len(distance)
-    step = (distance * np.float32(_PER_PIXEL)).astype(np.int32)
-    np.minimum(step, np.int32(n_radii - 1), out=step)
-    step += (np.arange(n, dtype=np.int32) * np.int32(n_radii))[:, None]
-    bins = step.ravel().astype(np.intp)
+    step = (distance.reshape(n, -1) * np.float32(_PER_PIXEL)).astype(np.intp)
+    np.minimum(step, n_radii - 1, out=step)
+    step += (np.arange(n) * n_radii)[:, None]
+    bins = step.ravel()
     totals = []
     for weight in weights:
         sums = np.bincount(bins, weight.ravel(), n * n_radii).reshape(n, n_radii)

@@ -23,6 +23,8 @@ Cut = Callable[[Box], Piece]
 #: A mesh with fewer good pixels has no background of its own (SExtractor).
 _GOOD_FRACTION = 0.5
 _MIN_GOOD_PIXELS = 25
+#: A level of the whole frame is taken from about this many pixels.
+_MOST_PIXELS = 8_000_000
 _NOISE_FLOOR = np.float32(0.01)
 
 
@@ -135,7 +137,7 @@ def frame_sky(
     Raises
     ------
     BadInput
-        When no mesh has half of its pixels, or the frame has no noise.
+        When too few pixels are good, or the frame has no noise.
     """
     ny, nx = shape
     n_rows, n_columns = -(-ny // mesh_px), -(-nx // mesh_px)
@@ -146,9 +148,9 @@ def frame_sky(
             part = np.s_[:, column * mesh_px : (column + 1) * mesh_px]
             level[row, column], rms[row, column] = _mesh(image[part], None if bad is None else bad[part])
     if np.isnan(level).all():
-        raise BadInput(
-            "no background mesh has half of its pixels: check the mask, or the image is empty", "NoGoodPixels"
-        )
+        # Bad pixels all over: too few are good in any mesh, but together they have a level.
+        level, rms = (np.full((1, 1), value) for value in _flat(cut, shape, mesh_px))
+        local_noise = False
     if not np.nanmax(rms) > 0:
         raise BadInput(
             "the image has no noise: a constant image holds no sources, and constant fill values must be"
@@ -167,6 +169,21 @@ def frame_sky(
         float(np.median(noisy)),
         local_noise,
     )
+
+
+def _flat(cut: Cut, shape: tuple[int, int], mesh_px: int) -> tuple[float, float]:
+    """Return background and noise of all good pixels of a frame, or of every n-th of very many."""
+    step = 1 + shape[0] * shape[1] // _MOST_PIXELS
+    parts = []
+    for top in range(0, shape[0], mesh_px):
+        image, bad, _ = cut((top, min(top + mesh_px, shape[0]), 0, shape[1]))
+        parts.append((image.ravel() if bad is None else image[~bad])[::step])
+    pixels = np.concatenate(parts)
+    if len(pixels) < _MIN_GOOD_PIXELS:
+        raise BadInput(
+            f"only {len(pixels)} pixels can be used: check the mask, or the image is empty", "NoGoodPixels"
+        )
+    return _mesh(pixels[np.newaxis], None)
 
 
 def _mesh(image: Image, bad: Mask | None) -> tuple[float, float]:

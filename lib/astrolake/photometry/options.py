@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
 
 from astrolake.errors import BadArguments
 
@@ -118,13 +118,32 @@ class ExtractionOptions:
             )
 
 
-def gaussian_kernel(fwhm_px: float) -> Kernel:
-    """Return a Gaussian detection filter: square, odd, three standard deviations to each side.
+def deep_options(fwhm_px: float = 2.5, **others: Any) -> ExtractionOptions:
+    """Return options that find fainter sources than SExtractor's defaults at like purity.
+
+    Smoothing with a Gaussian of the seeing's width over 5 x 5 pixels lowers the noise by more than a
+    pyramid of 3 x 3, and the threshold, which is in units of the unsmoothed noise, follows. Blends are
+    separated less well than with the small filter: for fields that are not crowded.
+
+    Parameters
+    ----------
+    fwhm_px : float
+        Full width at half maximum of the point-spread function.
+    others
+        Any other option.
+    """
+    return replace(ExtractionOptions(detect_sigma=0.95, kernel=gaussian_kernel(fwhm_px, 2)), **others)
+
+
+def gaussian_kernel(fwhm_px: float, half_px: int | None = None) -> Kernel:
+    """Return a Gaussian detection filter: square, odd.
 
     Parameters
     ----------
     fwhm_px : float
         Full width at half maximum, best that of the point-spread function.
+    half_px : int, optional
+        Pixels to each side of the centre; by default three standard deviations.
 
     Raises
     ------
@@ -133,7 +152,7 @@ def gaussian_kernel(fwhm_px: float) -> Kernel:
     """
     _require(fwhm_px > 0, "fwhm_px", fwhm_px, "must be positive")
     sigma = fwhm_px / math.sqrt(8 * math.log(2))
-    half = max(1, math.ceil(3 * sigma))
+    half = max(1, math.ceil(3 * sigma)) if half_px is None else half_px
     profile = [math.exp(-0.5 * (i / sigma) ** 2) for i in range(-half, half + 1)]
     return tuple(tuple(u * v for v in profile) for u in profile)
 
