@@ -203,14 +203,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--models", nargs="+", default=["moffat"], help="moffat, gaussian, empirical")
     args = parser.parse_args()
-    print(
-        "| field | code | sources | detection CPU s | PSF CPU s | s per 1000 | scatter mmag 16-17 / 18-19 /",
-        end="",
-    )
-    print(
-        " 20-21 | median mmag 15-19 | complete 20-21 | pure 20-21 |\n"
-        "|---|---|---|---|---|---|---|---|---|---|"
-    )
+    head = ["field", "code", "sources", "detection CPU s", "PSF CPU s", "s per 1000"]
+    head += ["scatter mmag 16-17 / 18-19 / 20-21", "median mmag 15-19", "complete 20-21", "pure 20-21"]
+    print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}", flush=True)
     for name, count, slope in (("ordinary", 2500, 0.25), ("crowded", 20000, 0.3)):
         fields = [make_field(name, count, seed, slope) for seed in args.seeds]
         runs: list[Callable[[Field, Path], Result]] = []

@@ -29,6 +29,8 @@ from astrolake.photometry.psf_stars import PsfStars
 
 #: A field is crowded from this many sources on, and this fraction of it within one FWHM of a source.
 _MIN_SOURCES, _CROWDED_FILLING = 200, 0.025
+#: The fraction within one FWHM of sources of this signal-to-noise.
+_BRIGHT_SIGNAL, _BRIGHT_FILLING = 25.0, 0.008
 _DETECTION_ROUNDS = 2
 #: A new source lies at least so far from a known one, in FWHM: nearer is the residual of a star.
 _MIN_DISTANCE_FWHM = 0.6
@@ -42,15 +44,18 @@ _MIN_SIGNAL, _MAX_SHARPNESS = 5.0, 1.0
 Measure = Callable[[Sky, Detections], Columns]
 
 
-def is_crowded(n_sources: int, shape: tuple[int, int], fwhm_px: float, options: ExtractionOptions) -> bool:
+def is_crowded(columns: Columns, shape: tuple[int, int], fwhm_px: float, options: ExtractionOptions) -> bool:
     """Return whether a field is crowded: the options say so, or discs of one FWHM fill enough of it.
 
-    They fill 0.3 to 1.5 % of ordinary fields and 4 % of the frame of a globular cluster.
+    They fill 0.3 to 1.5 % of ordinary fields and 4 % of the frame of a globular cluster; faint galaxies of a
+    deep image may do so too, its bright sources do not.
     """
     if options.crowded != "auto":
         return options.crowded == "yes"
-    filled = n_sources * np.pi * fwhm_px**2 / (shape[0] * shape[1])
-    return n_sources >= _MIN_SOURCES and filled > _CROWDED_FILLING
+    bright = int(np.count_nonzero(columns["flux_auto"] > _BRIGHT_SIGNAL * columns["flux_auto_err"]))
+    disc = np.pi * fwhm_px**2 / (shape[0] * shape[1])
+    n = len(columns["x"])
+    return n >= _MIN_SOURCES and n * disc > _CROWDED_FILLING and bright * disc > _BRIGHT_FILLING
 
 
 @dataclass(frozen=True, eq=False)

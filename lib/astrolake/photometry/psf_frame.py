@@ -124,7 +124,7 @@ def measure_psf(
         failed = {"flags": columns["flags"] | np.int32(Flag.PSF_NOT_FITTED | Flag.PSF_FALLBACK)}
         return columns | blank_columns(len(columns["x"]), len(radii)) | failed, PsfInfo()
     canvas, psf = started
-    crowded = is_crowded(len(columns["x"]), canvas.shape, psf.model.fwhm_px, options)
+    crowded = is_crowded(columns, canvas.shape, psf.model.fwhm_px, options)
     n_known = len(columns["x"])
     if crowded:
         result = crowded_photometry(canvas, psf, columns, sky, options, measure)
