@@ -46,6 +46,8 @@ class ExtractSourcesArgs(JobArgs):
         self.extraction()
         if len(self.aperture_radii_arcsec) < 2:
             raise BadArguments("--aperture-radii-arcsec: give two radii or more, objects use the second")
+        if list(self.aperture_radii_arcsec) != sorted(set(self.aperture_radii_arcsec)):
+            raise BadArguments("--aperture-radii-arcsec: give the radii in rising order")
         if self.correct_astrometry and not self.reference.table:
             raise BadArguments("--correct-astrometry needs --calibrate-against TABLE")
 

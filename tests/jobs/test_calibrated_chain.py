@@ -60,6 +60,20 @@ def test_every_image_has_its_quality(calibrated):
     assert (rows["depth_5sigma"].between(20, 25)).all()
 
 
+def test_shifted_positions_are_found_where_the_image_has_them(calibrated):
+    """Detections were shifted by half an arcsecond, more than a pixel."""
+    lake, path = calibrated
+    shifts = run_query(lake, "SELECT ra_shift_arcsec FROM image_quality").to_pandas()
+    assert np.abs(shifts["ra_shift_arcsec"] + EAST_ARCSEC).max() < 0.1
+    summary = run("force_photometry", path, "--positions", "detections", "--band", "r")
+    assert list(summary["rows_written"]) == ["forced_detections"]
+    found = run_query(lake, """
+        SELECT d.x - f.x AS dx, d.y - f.y AS dy FROM forced_detections f
+        JOIN detections d ON d.image_id = f.image_id AND d.detection_id = f.position_id""").to_pandas()  # fmt: skip
+    assert len(found) > 500
+    assert np.abs(found).to_numpy().max() < 0.01
+
+
 def test_detections_are_where_and_as_bright_as_the_reference(calibrated, truth):
     lake, _ = calibrated
     found = run_query(
@@ -129,13 +143,13 @@ def test_objects_are_measured_on_all_images(calibrated, truth):
     run("build_objects", path)
     summary = run("force_photometry", path, "--match-fwhm-arcsec", "1.6")
     assert (summary["rows_in"], summary["rows_rejected"]) == (12, 0)
-    forced = run_query(lake, "SELECT * FROM forced").to_pandas()
-    assert summary["rows_written"]["forced"] == len(forced) > 1000
+    forced = run_query(lake, "SELECT * FROM forced_objects").to_pandas()
+    assert summary["rows_written"]["forced_objects"] == len(forced) > 1000
     assert not forced.duplicated(["position_id", "image_id"]).any()
     assert (forced["mag"].isna() != forced["mag_limit"].isna())[forced["flux"].notna()].all()
     assert forced["fwhm_arcsec"].min() >= 1.6
     found = run_query(lake, """
-        SELECT f.band, f.mag, d.mag_aper[1] AS mag_aper, d.mag_auto FROM forced f
+        SELECT f.band, f.mag, d.mag_aper[1] AS mag_aper, d.mag_auto FROM forced_objects f
         JOIN objects o ON f.position_id = o.object_id
         JOIN detections d ON d.image_id = f.image_id AND abs(d.x - f.x) < 0.5 AND abs(d.y - f.y) < 0.5
         WHERE d.flags = 0 AND d.mag_auto < 19 AND f.flags = 0""").to_pandas()  # fmt: skip
@@ -147,6 +161,6 @@ def test_objects_are_measured_on_all_images(calibrated, truth):
 
 def test_forced_photometry_again_replaces_its_rows(calibrated):
     lake, path = calibrated
-    before = run_query(lake, "SELECT count(*) AS n FROM forced").to_pylist()[0]["n"]
+    before = run_query(lake, "SELECT count(*) AS n FROM forced_objects").to_pylist()[0]["n"]
     run("force_photometry", path, "--band", "r")
-    assert run_query(lake, "SELECT count(*) AS n FROM forced").to_pylist()[0]["n"] == before
+    assert run_query(lake, "SELECT count(*) AS n FROM forced_objects").to_pylist()[0]["n"] == before

@@ -1,6 +1,10 @@
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from moffat_fields import GAIN, SKY, draw, matched, noisy, star_field
+from scipy.spatial import cKDTree
 
 from astrolake.errors import BadArguments, BadInput
 from astrolake.photometry import SourceExtractor
@@ -8,6 +12,7 @@ from astrolake.photometry.extraction import extract_frame
 from astrolake.photometry.flags import Flag
 from astrolake.photometry.magnitudes import calibrate
 from astrolake.photometry.options import ExtractionOptions
+from astrolake.photometry.psf_growth import Growth, StarFluxes
 from astrolake.photometry.psf_sky import residual_sky
 from astrolake.photometry.psf_stars import select_stars
 
@@ -274,3 +279,66 @@ def test_what_has_no_psf_says_so():
     photometry = SourceExtractor(detection_threshold=30).measure_photometry(image, {"x": [50.0], "y": [50.0]})
     with pytest.raises(BadInput, match="growth curve"):
         EXTRACTOR.apply_aperture_corrections(photometry)
+
+
+def test_a_dense_field_settles_and_what_is_left_is_noise():
+    """4000 stars in 1000 x 1000 px are as dense as here: overlapping stars solved apart would swing ever wider."""
+    field = star_field(1440, 7, shape=(600, 600))
+    found = extracted(field, "moffat", "yes")
+    columns = found.columns
+    new = (columns["flags"] & Flag.FROM_RESIDUAL) != 0
+    assert new.sum() > 200
+    # Bright stars would be found at all events; these are those that only the search brings.
+    star, row = matched(field, columns)
+    faint = (field.mag[star] > 19) & (field.mag[star] < 21)
+    wanted = np.count_nonzero((field.mag > 19) & (field.mag < 21))
+    assert np.count_nonzero(faint) > 0.85 * wanted
+    pulls = (columns["flux_psf"][row] - field.flux[star])[faint] / columns["flux_psf_err"][row][faint]
+    assert abs(np.median(pulls)) < 0.5
+
+
+def test_sources_of_the_second_search_are_flagged_for_their_pixels():
+    field = star_field(600, 8, shape=(400, 400))
+    mask = np.zeros(field.image.shape, np.int32)
+    mask[:, 200:] = Flag.BAD_PIXELS
+    found = extracted(field, "moffat", "yes", flag_image=mask)
+    columns = found.columns
+    new = (columns["flags"] & Flag.FROM_RESIDUAL) != 0
+    assert new.sum() > 20
+    for right in (False, True):
+        there = new & ((columns["x"] > 203) if right else (columns["x"] < 196))
+        assert there.sum() > 5
+        flagged = (columns["flags"][there] & Flag.BAD_PIXELS) != 0
+        assert flagged.all() if right else flagged.mean() < 0.2
+    assert found.info.psf.n_from_residual == new.sum()
+    np.testing.assert_array_equal(columns["x"][new], columns["x_psf"][new])
+
+
+@pytest.mark.parametrize("ratios", [[0.8, 1.2], [0.85, 0.85, 1.15, 1.15]])
+def test_stars_that_disagree_have_a_growth_curve_of_large_error(ratios):
+    growth = object.__new__(Growth)
+    growth.stars = StarFluxes(
+        *(np.arange(len(ratios)) * 20.0 + 30 for _ in range(2)), *(np.ones(len(ratios)),) * 2
+    )
+    growth._canvas = SimpleNamespace(shape=(200, 200))
+    found = growth._fit(np.array(ratios), np.full(len(ratios), 0.01))
+    assert found.coefficients[0] == pytest.approx(1.0, abs=0.01)
+    assert found.error > 0.05
+
+
+def test_an_image_in_parts_has_the_psf_magnitudes_of_the_whole():
+    field = star_field(500, 9, shape=(900, 900))
+    options = ExtractionOptions(psf="moffat", crowded="no", aperture_radii_px=RADII)
+    whole = extract_frame(field.image, gain=GAIN, options=options)
+    parts = extract_frame(
+        field.image, gain=GAIN, options=replace(options, subtile_px=450, subtile_margin_px=64)
+    )
+    assert len(whole) == pytest.approx(len(parts), abs=2)
+    tree = cKDTree(np.column_stack([parts.columns["x_psf"], parts.columns["y_psf"]]))
+    bright = whole.columns["flux_auto"] > 100 * whole.columns["flux_auto_err"]
+    away, row = tree.query(np.column_stack([whole.columns["x_psf"], whole.columns["y_psf"]])[bright])
+    assert (away < 0.05).mean() > 0.98
+    ratio = parts.columns["flux_psf"][row] / whole.columns["flux_psf"][bright]
+    assert abs(np.median(ratio) - 1) < 0.005
+    assert parts.info.psf.n_stars == pytest.approx(whole.info.psf.n_stars, rel=0.35)
+    assert parts.info.psf.fwhm_px == pytest.approx(whole.info.psf.fwhm_px, rel=0.01)

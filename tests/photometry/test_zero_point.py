@@ -79,3 +79,16 @@ def test_bad_arguments_are_named():
         fit_zero_point([1.0], [1.0, 2.0], [1.0])
     with pytest.raises(BadArguments, match="min_stars=1"):
         fit_zero_point([1.0], [1.0], [1.0], min_stars=1)
+
+
+@pytest.mark.parametrize("n", [5, 6, 7])
+def test_a_handful_of_stars_with_an_outlier_gives_a_zero_point_or_none(n):
+    known = 0
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        measured = rng.normal(-10, 0.01, n)
+        measured[0] += 0.3
+        fit = fit_zero_point(measured, np.full(n, 0.01), np.full(n, 17.3), min_stars=5)
+        known += np.isfinite(fit.zero_point)
+        assert np.isnan(fit.zero_point) or (fit.n_stars >= 5 and abs(fit.zero_point - 27.3) < 0.1)
+    assert known > 200 or n == 5

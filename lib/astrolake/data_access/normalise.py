@@ -237,7 +237,7 @@ def lake_table(name: str, schema: pa.Schema, column_map: ColumnMap) -> Table:
         )
     if "_x_" in name:
         raise BadArguments(f"--table {name!r}: _x_ joins the two names of a cross-match; choose another name")
-    if name in _RESERVED | set(REGISTRY):
+    if name in _RESERVED | set(REGISTRY) or name.startswith("forced_"):
         raise BadArguments(f"--table {name!r} is a table that another job writes; choose another name")
     id_type = "string" if pa.types.is_string(_id_type(schema, column_map)) else "int64"
     columns = tuple(replace(c, type=id_type) if c.name == "source_id" else c for c in CATALOG.columns)

@@ -29,6 +29,9 @@ from astrolake.photometry.psf_frame import PsfInfo, measure_psf
 from astrolake.photometry.stellar_locus import StarLocus, star_locus
 from astrolake.photometry.subtiles import Measured, extract_parts, subtile_size
 
+#: The noise of an image is looked at in every so many rows and columns.
+_SAMPLE_PX = 16
+
 
 @dataclass(frozen=True)
 class FrameInfo:
@@ -48,6 +51,8 @@ class FrameInfo:
         How wide its stars are.
     psf : PsfInfo
         The point-spread function, where PSF photometry was asked for.
+    noise_range : (float, float)
+        Noise of a pixel that a tenth of the area stays below, and that a tenth exceeds.
     """
 
     background: float
@@ -57,6 +62,7 @@ class FrameInfo:
     deblended: bool
     stars: StarLocus
     psf: PsfInfo = field(default_factory=PsfInfo)
+    noise_range: tuple[float, float] = (np.nan, np.nan)
 
 
 @dataclass(frozen=True)
@@ -158,6 +164,7 @@ def extract_frame(
         deblended=not measured.found.flags & Flag.NOT_DEBLENDED,
         stars=measured.stars,
         psf=measured.psf,
+        noise_range=_noise_range(measured.noise),
     )
     return Extraction(measured.columns, options.aperture_radii_px, info)
 
@@ -181,6 +188,7 @@ def _extract_in_parts(
         deblended=parts.deblended,
         stars=StarLocus.mean(parts.stars),
         psf=PsfInfo.mean(parts.psf),
+        noise_range=_noise_range(np.concatenate(parts.noise)),
     )
     return Extraction(parts.columns, options.aperture_radii_px, info)
 
@@ -192,19 +200,23 @@ def _extract(
     gain, saturation = camera.gain, camera.saturation
     found = detect_sources(sky, options, gain)
     columns = measure_detections(sky, found, options, gain)
-    if saturation is not None:
-        columns["flags"][reaches(sky, found.objects, saturation)] |= Flag.SATURATED
-    if flag_image is not None:
-        columns["flags"] |= flags_within(found.segments, flag_image, len(found.objects))
+    columns["flags"] |= _spoilt(sky, found, camera, flag_image)
     stars, extension = star_locus(_scene(sky, found, options, gain), columns)
     columns |= extension
+    noise = noise_sample(sky)
     if options.psf == "none":
-        return Measured(columns, found, stars)
+        return Measured(columns, found, stars, noise)
 
     def again(image: Sky, sources: Detections) -> Columns:
+        """Measure sources on an image from which others are taken away."""
+        new = measure_detections(image, sources, options, gain)
         # Too few to have a locus of their own, and not whole: how extended they are is not known.
-        unknown = {name: np.full(len(sources.objects), np.nan) for name in extension}
-        return measure_detections(image, sources, options, gain) | unknown
+        new |= {name: np.full(len(sources.objects), np.nan) for name in extension}
+        return (
+            new
+            | surroundings(sky, new["x"], new["y"])
+            | {"flags": new["flags"] | _spoilt(sky, sources, camera, flag_image)}
+        )
 
     columns, psf = measure_psf(
         sky,
@@ -216,7 +228,36 @@ def _extract(
         saturation=saturation,
         header_fwhm_px=camera.psf_fwhm_px,
     )
-    return Measured(columns, found, stars, psf)
+    return Measured(columns, found, stars, noise, psf)
+
+
+def noise_sample(sky: Sky) -> NDArray[np.float64]:
+    """Return the noise of some good pixels all over an image."""
+    every = np.s_[::_SAMPLE_PX, ::_SAMPLE_PX]
+    noise = np.broadcast_to(sky.noise, sky.residual.shape)[every]
+    good = np.isfinite(noise) & (noise > 0)
+    if sky.bad is not None:
+        good &= ~sky.bad[every]
+    return np.asarray(noise[good], dtype=np.float64)
+
+
+def _noise_range(sample: NDArray[np.float64]) -> tuple[float, float]:
+    if not sample.size:
+        return np.nan, np.nan
+    low, high = np.percentile(sample, (10.0, 90.0))
+    return float(low), float(high)
+
+
+def _spoilt(
+    sky: Sky, found: Detections, camera: Camera, flag_image: NDArray[np.int32] | None
+) -> NDArray[np.int32]:
+    """Return the flags of detections for the pixels they lie on."""
+    flags = np.zeros(len(found.objects), np.int32)
+    if camera.saturation is not None:
+        flags[reaches(sky, found.objects, camera.saturation)] |= np.int32(Flag.SATURATED)
+    if flag_image is not None:
+        flags |= flags_within(found.segments, flag_image, len(flags))
+    return flags
 
 
 def prepare_sky(

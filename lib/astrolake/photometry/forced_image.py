@@ -11,11 +11,13 @@ import numpy as np
 import pyarrow as pa
 
 from astrolake.errors import BadInput
+from astrolake.lake.lake import sql_name
 from astrolake.lake.reader import RegionReader
 from astrolake.photometry.astrometry import build_wcs
 from astrolake.photometry.fits_bytes import file_size
 from astrolake.photometry.fits_io import read_frame
 from astrolake.photometry.forced import forced_photometry, magnitudes_and_limits, matching_sigma_px
+from astrolake.photometry.reference import AstrometricOffset
 from astrolake.schema import FORCED, HEALPIX_COLUMN, Column, Table
 from astrolake.schema.arrow import arrow_schema
 from astrolake.sky.region import Cone
@@ -32,6 +34,8 @@ class ForcedPlan:
     ----------
     reader : RegionReader
         Reads ra, dec and the key of the positions.
+    positions : str
+        The table they are from.
     key : Column
         Their key.
     radius_arcsec : float
@@ -41,18 +45,19 @@ class ForcedPlan:
     """
 
     reader: RegionReader
+    positions: str
     key: Column
     radius_arcsec: float
     match_fwhm_arcsec: float = 0.0
 
     @property
     def table(self) -> Table:
-        """The declaration of `forced`, with the type of the key."""
+        """The declaration of `forced` for the positions of one table, with the type of their key."""
         columns = tuple(
             replace(column, type=self.key.type) if column.name == "position_id" else column
             for column in FORCED.columns
         )
-        return replace(FORCED, columns=columns)
+        return replace(FORCED, name=f"{FORCED.name}_{sql_name(self.positions)}", columns=columns)
 
 
 def forced_image(
@@ -63,7 +68,8 @@ def forced_image(
     Parameters
     ----------
     image : mapping
-        Row of `images`, with `zero_point_ab`, `zero_point_err` and `fwhm_arcsec` as `image_quality` has them.
+        Row of `images`, with `zero_point_ab`, `zero_point_err`, `fwhm_arcsec` and the shift of its
+        positions as `image_quality` has them.
     plan : ForcedPlan
 
     Returns
@@ -118,7 +124,9 @@ def _positions_on(image: Mapping[str, Any], plan: ForcedPlan) -> tuple[pa.Table,
     margin = 2.0 * image["pixel_scale_arcsec"]
     rows = plan.reader.read(Cone(image["ra"], image["dec"], (1.01 * reach + margin) / 3600.0).ranges())
     ra, dec = (rows.column(name).to_numpy() for name in ("ra", "dec"))
-    x, y = build_wcs(image["wcs_header"]).sky_to_pixel(ra, dec)
+    # Positions of detections may have been shifted from those of the WCS: back.
+    shift = AstrometricOffset(-image["ra_shift_arcsec"], -image["dec_shift_arcsec"], math.nan, 0)
+    x, y = build_wcs(image["wcs_header"]).sky_to_pixel(*shift.corrected(ra, dec))
     with np.errstate(invalid="ignore"):
         on = (x > -0.5) & (y > -0.5) & (x < image["naxis1"] - 0.5) & (y < image["naxis2"] - 0.5)
     return rows.filter(pa.array(on)), x[on], y[on]

@@ -19,7 +19,7 @@ from astrolake.schema.arrow import arrow_schema
 Float64 = NDArray[np.float64]
 
 HEADER, REFERENCE = "header", "reference"
-_OF_THE_IMAGE = ("image_id", "survey", "band", "visit", "mjd", "ra", "dec")
+_OF_THE_IMAGE = ("image_id", "checksum", "survey", "band", "visit", "mjd", "ra", "dec")
 
 
 @dataclass(frozen=True)
@@ -89,11 +89,11 @@ def quality_row(
     check : ReferenceCheck or None
         None when the image was compared with no reference.
     extra : mapping, optional
-        Further columns, those of the completeness.
+        Further columns: those of the completeness, and the shift that was taken away from positions.
     """
     info, pixel = found.info, image["pixel_scale_arcsec"]
     area = info.stars.noise_area_px
-    low, high = _percentiles(found.columns["background_rms"], (10.0, 90.0))
+    low, high = info.noise_range
     row: dict[str, Any] = {name: image[name] for name in _OF_THE_IMAGE}
     row |= {
         "n_sources": len(found),
@@ -132,14 +132,6 @@ def _reference_columns(check: ReferenceCheck) -> dict[str, Any]:
         "wcs_rms_arcsec": offset.rms_arcsec,
         "wcs_n": offset.n_stars,
     }
-
-
-def _percentiles(values: Float64, at: tuple[float, float]) -> tuple[float, float]:
-    known = values[np.isfinite(values)]
-    if not known.size:
-        return math.nan, math.nan
-    low, high = np.percentile(known, at)
-    return float(low), float(high)
 
 
 def _known(value: Any) -> Any:

@@ -106,15 +106,20 @@ def image_sources(
     sky = _sky_columns(found.columns, image, overlapping)
     check = calibration.check(image, found, sky["ra"], sky["dec"])
     scale_ab = photometric_scale(image["zero_point_ab"], check)
-    if check is not None and calibration.correct_astrometry:
+    extra: dict[str, Any] = {}
+    if check is not None and calibration.correct_astrometry and check.offset.is_known:
         sky["ra"], sky["dec"] = check.offset.corrected(sky["ra"], sky["dec"])
+        extra = {"ra_shift_arcsec": check.offset.ra_arcsec, "dec_shift_arcsec": check.offset.dec_arcsec}
     columns = _columns(found, image, scale_ab) | sky
     on_sky = np.isfinite(columns["ra"]) & np.isfinite(columns["dec"])
     if not on_sky.all():
         columns = {name: values[on_sky] for name, values in columns.items()}
     columns[HEALPIX_COLUMN] = healpix29(columns["ra"], columns["dec"])
-    complete = calibration.completeness(image, frame, found, scale_ab.zero_point, extract)
-    quality = quality_row(image, found, scale_ab, check, complete)
+    # What is found does not depend on PSF photometry where no source is looked for beside it.
+    psf, crowded = (options.psf, "yes") if found.info.psf.crowded else ("none", "no")
+    again = partial(extract, options=replace(extract.keywords["options"], psf=psf, crowded=crowded))
+    extra |= calibration.completeness(image, frame, found, scale_ab.zero_point, again)
+    quality = quality_row(image, found, scale_ab, check, extra)
     return ImageSources(_table(columns, DETECTIONS), quality, True, int((~on_sky).sum()))
 
 

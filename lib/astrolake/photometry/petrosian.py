@@ -101,9 +101,8 @@ def petrosian_radius(growth: Float64) -> Float64:
     found = np.flatnonzero(below.any(axis=1))
     index = below[found].argmax(axis=1)
     before, after = eta[found, np.maximum(index - 1, 0)], eta[found, index]
-    share = np.where(
-        (index > 0) & np.isfinite(before), (before - ETA) / np.where(index > 0, before - after, 1), 1
-    )
+    falls = (index > 0) & np.isfinite(before) & (before > after)
+    share = np.where(falls, (before - ETA) / np.where(falls, before - after, 1), 1)
     radius = np.full(len(growth), np.nan)
     radius[found] = STEP_PX * (first + index - 1 + share)
     return radius

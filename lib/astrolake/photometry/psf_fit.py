@@ -14,7 +14,7 @@ from astrolake.photometry.psf_model import Float32, Float64, Index, PsfModel
 from astrolake.photometry.psf_pixels import Canvas, Painter, chunks, corners
 
 #: Sources nearer than this many FWHM are solved together; others see each other's light in the residuals.
-_LINK_FWHM = 2.0
+_LINK_FWHM = 3.5
 _MAX_ROUNDS = 12
 #: Sources that still move after so many rounds swing to and fro: they take smaller steps.
 _FREE_ROUNDS, _RELAXED = 4, 0.6
@@ -171,7 +171,9 @@ class Fitter:
         fwhm = self.model.fwhm_px
         self.flux = self.flux + step[:, 0]
         scale = np.maximum(np.abs(self.flux), error)
-        shift = (step[:, 1:] / scale[:, None]).clip(-_MAX_STEP_FWHM * fwhm, _MAX_STEP_FWHM * fwhm)
+        # What is negative has no place: it would run from its neighbours.
+        toward = np.where(self.flux > 0, 1 / scale, 0)[:, None]
+        shift = (step[:, 1:] * toward).clip(-_MAX_STEP_FWHM * fwhm, _MAX_STEP_FWHM * fwhm)
         shift[self.fixed] = 0
         self.x, self.y = self.x + shift[:, 0], self.y + shift[:, 1]
         astray = np.hypot(self.x - self.start[0], self.y - self.start[1]) > _MAX_SHIFT_FWHM * fwhm

@@ -130,6 +130,10 @@ def measure_psf(
         result = crowded_photometry(canvas, psf, columns, sky, options, measure)
         photometry = result.photometry
         columns = {name: np.concatenate([columns[name], result.new[name]]) for name in columns}
+        # Their windowed centroids see what is left of the neighbours.
+        for name in ("x", "y", "x_err", "y_err"):
+            fitted = getattr(photometry.fit, name)[n_known:]
+            columns[name][n_known:] = np.where(np.isfinite(fitted), fitted, columns[name][n_known:])
     else:
         photometry = plain_photometry(canvas, psf, columns["x"], columns["y"], found.segments, options)
     added = photometry.columns()

@@ -116,6 +116,8 @@ class Growth:
         prior = np.diag([1e-9] + [1 / _SLOPE_PRIOR**2] * (basis.n_terms - 1))
         weight = 1 / error**2
         used = np.abs(measured - np.median(measured)) < np.maximum(5 * error, 0.1)
+        if not used.any():  # two groups of stars, and the median in neither
+            used = np.ones(len(measured), dtype=bool)
         for _ in range(_CLIP_ROUNDS):
             weights = np.where(used, weight, 0)
             matrix = (terms * weights[:, None]).T @ terms + prior

@@ -162,9 +162,14 @@ class AstrometricOffset:
     rms_arcsec: float
     n_stars: int
 
+    @property
+    def is_known(self) -> bool:
+        """Whether there were stars enough."""
+        return math.isfinite(self.ra_arcsec)
+
     def corrected(self, ra_deg: Float64, dec_deg: Float64) -> tuple[Float64, Float64]:
         """Return positions with the offset taken away; unchanged when it is unknown."""
-        if not math.isfinite(self.ra_arcsec):
+        if not self.is_known:
             return ra_deg, dec_deg
         cosine = np.maximum(np.cos(np.radians(dec_deg)), 1e-9)
         ra = np.mod(ra_deg - self.ra_arcsec / 3600.0 / cosine, 360.0)
@@ -297,7 +302,8 @@ def total_flux(columns: Columns, psf_scale_err: float = math.nan) -> TotalFlux:
     five of those, the fluxes of the widest aperture.
     """
     if math.isfinite(psf_scale_err):
-        return TotalFlux(columns["flux_psf"], columns["flux_psf_err"], 2.5 / math.log(10) * psf_scale_err)
+        flux = np.where(_untied(columns["flags"]), np.nan, columns["flux_psf"])
+        return TotalFlux(flux, columns["flux_psf_err"], 2.5 / math.log(10) * psf_scale_err)
     flux, error = columns["flux_aper"], columns["flux_aper_err"]
     rows = _bright_stars(columns)
     if len(rows) < _MIN_STARS:
@@ -320,6 +326,12 @@ def _bright_stars(columns: Columns) -> NDArray[np.intp]:
 
 def _unspoilt(flags: NDArray[np.int32]) -> NDArray[np.bool_]:
     return np.asarray((flags & (UNFIT & ~int(Flag.ISOPHOTAL_CENTROID))) == 0)
+
+
+def _untied(flags: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Tell which sources have a PSF flux that is not on the scale of the others."""
+    spoilt = Flag.PSF_FALLBACK | Flag.PSF_NOT_FITTED | Flag.PSF_INCOMPLETE
+    return np.asarray((flags & int(spoilt)) != 0)
 
 
 def _floats(rows: pa.Table, name: str) -> Float64:

@@ -23,7 +23,7 @@ from astrolake.photometry.image_sources import ImageSources, image_sources
 from astrolake.photometry.options import ExtractionOptions
 from astrolake.photometry.reference import MOTION, Reference, ReferenceOptions
 from astrolake.photometry.scan import scan_file
-from astrolake.schema import DETECTIONS, FORCED, IMAGE_QUALITY, IMAGES, PIXEL_DETECTIONS
+from astrolake.schema import DETECTIONS, IMAGE_QUALITY, IMAGES, PIXEL_DETECTIONS
 from astrolake.schema.arrow import arrow_schema
 
 #: What a row of a worker's output is: rows of several tables share one schema.
@@ -38,7 +38,6 @@ PASSING = ("FileNotFound", "NoPermission", "ReadError", "Replaced")
 _TASKS_PER_CORE = 16
 #: Images of a task in a large run: a task stages its sources in one run, and few large runs merge faster.
 _IMAGES_PER_TASK = 16
-_SOURCE_TABLES = (DETECTIONS.name, PIXEL_DETECTIONS.name, FORCED.name)
 _REJECT_COLUMNS = ("source", "error_type", "message", "payload")
 #: What became of an image: staged beside its sources.
 STATUSES = "statuses"
@@ -138,19 +137,23 @@ def with_overlaps(images: DataFrame, chosen: DataFrame) -> DataFrame:
 
 
 def with_quality(images: DataFrame, quality: DataFrame | None) -> DataFrame:
-    """Return images with fwhm_arcsec, zero_point_err and, where it has one, zero_point_ab of `image_quality`.
+    """Return images with FWHM, zero point, its error, and shift of positions as `image_quality` has them.
 
-    Without that table the FWHM and the zero point are those of the headers.
+    Without that table, or a row of the same file in it, FWHM and zero point are those of the headers.
     """
+    names = ("fwhm_arcsec", "zero_point_ab", "zero_point_err", "ra_shift_arcsec", "dec_shift_arcsec")
+    keys = ["image_id", "checksum"]
     if quality is None:
-        known = images.withColumn("zero_point_err", F.lit(None).cast("double"))
-        return known.withColumn("fwhm_arcsec", F.col("psf_fwhm_arcsec"))
-    names = ("fwhm_arcsec", "zero_point_ab", "zero_point_err")
-    found = quality.select("image_id", *(F.col(name).alias(f"found_{name}") for name in names))
-    joined = images.join(found, "image_id", how="left")
+        joined = images.select("*", *(F.lit(None).cast("double").alias(f"found_{name}") for name in names))
+    else:
+        found = quality.select(*keys, *(F.col(name).alias(f"found_{name}") for name in names))
+        joined = images.join(found, keys, how="left")
+    nothing = F.lit(0.0)
     return (
         joined.withColumn("zero_point_ab", F.coalesce("found_zero_point_ab", "zero_point_ab"))
         .withColumn("fwhm_arcsec", F.coalesce("found_fwhm_arcsec", "psf_fwhm_arcsec"))
+        .withColumn("ra_shift_arcsec", F.coalesce("found_ra_shift_arcsec", nothing))
+        .withColumn("dec_shift_arcsec", F.coalesce("found_dec_shift_arcsec", nothing))
         .withColumnRenamed("found_zero_point_err", "zero_point_err")
     )
 
@@ -173,7 +176,7 @@ def forced_reports(
 
     def measure(image: Mapping[str, Any]) -> tuple[dict[str, pa.Table], list[Row]]:
         found = forced_image(image, plan, storage)
-        return {FORCED.name: found}, [{KIND: IMAGE, "source": _place(image)}]
+        return {plan.table.name: found}, [{KIND: IMAGE, "source": _place(image)}]
 
     return measure_reports(images, count, stages, measure)
 
@@ -213,7 +216,9 @@ def collect_sources(reports: DataFrame) -> tuple[dict[str, Staged], dict[str, in
         When not every source and every status was staged.
     """
     staged, counts = collect_reports(reports)
-    sources = sum(found.rows for table, found in staged.items() if table in _SOURCE_TABLES)
+    sources = sum(
+        found.rows for table, found in staged.items() if table not in (STATUSES, IMAGE_QUALITY.name)
+    )
     measured = staged.get(IMAGE_QUALITY.name, Staged()).rows
     said = sum(counts.get(kind, 0) for kind in (IMAGE, REJECT, NOTE))
     kept = (sources, measured) == (counts.get(SOURCE, 0), counts.get(MEASURED, 0))
@@ -318,7 +323,7 @@ def forced_plan(name: str, snapshot: Snapshot, radius_arcsec: float, match_fwhm_
     table = declared(name, snapshot)
     key = table.column(table.key[0])
     reader = RegionReader(snapshot.storage, snapshot.files, ("ra", "dec", key.name))
-    return ForcedPlan(reader, key, radius_arcsec, match_fwhm_arcsec)
+    return ForcedPlan(reader, name, key, radius_arcsec, match_fwhm_arcsec)
 
 
 def rejects_of(found: DataFrame) -> DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -21,6 +21,8 @@ from astrolake.photometry.options import ExtractionOptions
 from astrolake.photometry.petrosian import N_RADII
 from astrolake.photometry.psf_frame import PsfInfo
 from astrolake.photometry.stellar_locus import StarLocus
+
+Float64 = NDArray[np.float64]
 
 #: Images from this many pixels on are extracted in parts of this size, unless told otherwise.
 _LARGE_PIXELS, _DEFAULT_PX = 40_000_000, 3072
@@ -42,12 +44,15 @@ class Measured:
         Of the detections, in their order, then of sources found by other means.
     found : Detections
     stars : StarLocus
+    noise : (m,) float64
+        Of some pixels.
     psf : PsfInfo
     """
 
     columns: Columns
     found: Detections
     stars: StarLocus
+    noise: Float64
     psf: PsfInfo = field(default_factory=PsfInfo)
 
 
@@ -58,6 +63,7 @@ class _Seen:
     attempts: int
     flags: int
     stars: StarLocus
+    noise: Float64
     psf: PsfInfo
 
 
@@ -79,8 +85,8 @@ class Parts:
         The most detection runs that a part took.
     deblended : bool
         False when a part was too crowded for deblending.
-    stars, psf : list of StarLocus, list of PsfInfo
-        Of the parts.
+    stars, noise, psf : list
+        Of the parts, see `Measured`.
     """
 
     columns: Columns
@@ -89,6 +95,7 @@ class Parts:
     attempts: int
     deblended: bool
     stars: list[StarLocus]
+    noise: list[Float64]
     psf: list[PsfInfo]
 
 
@@ -143,6 +150,7 @@ def extract_parts(
         max(of_part.attempts for of_part in seen),
         not any(of_part.flags & Flag.NOT_DEBLENDED for of_part in seen),
         [of_part.stars for of_part in seen],
+        [of_part.noise for of_part in seen],
         [of_part.psf for of_part in seen],
     )
 
@@ -214,7 +222,12 @@ def _part(frame: FrameSky, inner: Box, options: ExtractionOptions, measure: Meas
     columns["flags"][cut] |= np.int32(Flag.CUT_BY_SUBTILE)
     mine = {name: values[own] for name, values in columns.items()}
     # Its segments are as large as the part: they must not stay.
-    seen = _Seen(measured.found.attempts, measured.found.flags, measured.stars, measured.psf)
+    # Stars of the margins are those of other parts, too.
+    share = (inner[1] - inner[0]) * (inner[3] - inner[2]) / ((box[1] - box[0]) * (box[3] - box[2]))
+    stars = replace(measured.stars, n_stars=round(measured.stars.n_stars * share))
+    from_residual = int(np.count_nonzero(mine["flags"] & Flag.FROM_RESIDUAL))
+    psf = replace(measured.psf, n_stars=round(measured.psf.n_stars * share), n_from_residual=from_residual)
+    seen = _Seen(measured.found.attempts, measured.found.flags, stars, measured.noise, psf)
     return _in_frame(mine, box, frame.shape), seen
 
 

@@ -125,8 +125,7 @@ def _fit(
     with_colour: bool,
 ) -> ZeroPoint:
     if usable.sum() < min_stars:
-        nothing = np.zeros(y.size, dtype=bool)
-        return ZeroPoint(*(np.nan,) * 2, 0.0, *(np.nan,) * 4, 0, int(usable.sum()), nothing)
+        return _nothing(usable)
     used, extra = usable.copy(), 0.0
     parameters = np.array([np.median(y[usable]), 0.0][: 1 + with_colour])
     for iteration in range(_ITERATIONS):
@@ -137,7 +136,9 @@ def _fit(
         residual = y - design @ parameters
         extra = extra_scatter(residual[used], error[used])
         keep = usable & (np.abs(residual) <= clip_sigma * np.hypot(error, extra))
-        if keep.sum() < min_stars or (iteration > 1 and (keep == used).all()):
+        if keep.sum() < min_stars:
+            return _nothing(usable)
+        if iteration > 1 and (keep == used).all():
             break
         used = keep
     errors = np.sqrt(np.diag(covariance))
@@ -153,6 +154,12 @@ def _fit(
         n_rejected=int(usable.sum() - used.sum()),
         used=used,
     )
+
+
+def _nothing(usable: Bool) -> ZeroPoint:
+    """Return what too few stars tell, or too few that agree."""
+    none = np.zeros(usable.size, dtype=bool)
+    return ZeroPoint(*(np.nan,) * 2, 0.0, *(np.nan,) * 4, 0, int(usable.sum()), none)
 
 
 def _solve(design: Float64, y: Float64, error: Float64) -> tuple[Float64, Float64]:

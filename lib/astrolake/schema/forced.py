@@ -9,7 +9,8 @@ FORCED = Table(
     grain="a position measured on one image",
     key=("position_id", "image_id"),
     positional=True,
-    doc="Fluxes at the positions of another table, on every science image there, detected or not.",
+    doc="Fluxes at the positions of another table, on every science image there, detected or not: "
+    "`forced_objects` for those of `objects`.",
     columns=(
         HEALPIX,
         Column(

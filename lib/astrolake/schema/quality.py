@@ -11,6 +11,7 @@ IMAGE_QUALITY = Table(
     doc="What the extraction found out about every science image as a whole.",
     columns=(
         Column("image_id", "int64", "The image", ucd="meta.id;meta.main", nullable=False),
+        Column("checksum", "string", "SHA-256 of the file that was extracted", nullable=False),
         Column("survey", "string", "Survey of the image", ucd="meta.id", nullable=False),
         Column("band", "string", "Filter of the image", ucd="instr.bandpass", nullable=False),
         Column("visit", "string", "Visit of the image", ucd="obs.id"),
@@ -37,6 +38,13 @@ IMAGE_QUALITY = Table(
         Column("colour_pivot", "float64", "Colour for which zero_point_ab holds", "mag", "phot.color"),
         Column("ra_offset_arcsec", "float64", "Image - reference, times cos(dec), by the WCS", "arcsec"),
         Column("dec_offset_arcsec", "float64", "Image - reference, by the WCS", "arcsec"),
+        Column(
+            "ra_shift_arcsec",
+            "float64",
+            "Taken away from the positions of detections, as ra_offset",
+            "arcsec",
+        ),
+        Column("dec_shift_arcsec", "float64", "Taken away from the positions of detections", "arcsec"),
         Column("wcs_rms_arcsec", "float64", "Robust scatter about the offset, both axes together", "arcsec"),
         Column("wcs_n", "int32", "Stars of the offset"),
         Column("depth_5sigma", "float64", "Point source of 5 times its error, median noise", "mag"),
