@@ -66,7 +66,7 @@ def make_fields(directory: Path, count: int) -> list[str]:
 def extract_to_parquet(work: tuple[dict, str]) -> int:
     """Do for one image what the job does, and write its rows to a file of its own."""
     row, directory = work
-    found = image_sources(row, [], ExtractionOptions(), RADII)
+    found = image_sources(row, [], ExtractionOptions(psf="moffat"), RADII)
     pq.write_table(found.rows, f"{directory}/{row['image_id']}.parquet", compression="zstd")
     return found.rows.num_rows
 

@@ -71,7 +71,7 @@ def test_positions_at_the_limit_itself():
     assert near_cell(unit_vectors(away, dec), 0, 0, limit).tolist() == [True, False, True, False]
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(
     st.integers(0, 29),
     st.floats(0, 360, exclude_max=True),
