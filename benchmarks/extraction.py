@@ -23,14 +23,13 @@ import re
 import shutil
 import statistics
 import tempfile
-import threading
 import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
 from astrolake.jobs import extract_sources, ingest_images
 from astropy.io import fits
-from memory import descendants
+from memory import Sampler, descendants
 
 from astrolake.demo.files import image_header
 from astrolake.demo.layout import Layout, plan_exposures
@@ -88,33 +87,26 @@ def warm(_: int) -> int:
     return os.getpid()
 
 
-class WorkerMemory:
+class WorkerMemory(Sampler):
     """Samples the resident memory of Spark's Python workers; keeps each one's peak."""
 
+    every_s = 0.05
+
     def __init__(self) -> None:
+        super().__init__()
         self.peak_mb: dict[int, float] = {}
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def __enter__(self) -> WorkerMemory:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._stop.wait(0.05):
-            for process in descendants(os.getpid()):
-                try:
-                    command = (process / "cmdline").read_bytes()
-                    status = (process / "status").read_text()
-                except (FileNotFoundError, ProcessLookupError):
-                    continue
-                peak = re.search(r"VmHWM:\s+(\d+)", status)
-                if b"-m\0astrolake.lake.worker_daemon" in command and peak is not None:
-                    self.peak_mb[int(process.name)] = int(peak.group(1)) / 1024
+    def sample(self) -> None:
+        """Look once."""
+        for process in descendants(os.getpid()):
+            try:
+                command = (process / "cmdline").read_bytes()
+                status = (process / "status").read_text()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            peak = re.search(r"VmHWM:\s+(\d+)", status)
+            if b"-m\0astrolake.lake.worker_daemon" in command and peak is not None:
+                self.peak_mb[int(process.name)] = int(peak.group(1)) / 1024
 
 
 def main() -> None:

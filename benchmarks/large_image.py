@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-import threading
 import time
 from pathlib import Path
 
 import numpy as np
+from memory import Sampler
 from simulated_fields import GAIN, Field, simulate
 
 from astrolake.photometry.extraction import extract_frame
@@ -32,25 +32,14 @@ def anonymous_mb() -> float:
     raise RuntimeError("the kernel does not tell RssAnon")
 
 
-class Peak:
+class Peak(Sampler):
     """Samples the memory of this process."""
 
-    def __init__(self) -> None:
-        self.mb = 0.0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
+    every_s, mb = 0.02, 0.0
 
-    def __enter__(self) -> Peak:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._stop.wait(0.02):
-            self.mb = max(self.mb, anonymous_mb())
+    def sample(self) -> None:
+        """Look once."""
+        self.mb = max(self.mb, anonymous_mb())
 
 
 def main() -> None:

@@ -6,20 +6,19 @@ import os
 import re
 import threading
 from pathlib import Path
+from typing import Self
 
 
-class PeakOfWorkers:
-    """Samples the memory of the Python workers below this process; `mb` is the most they held together.
+class Sampler:
+    """Calls `sample` again and again while something runs."""
 
-    Counted is the proportional set size: pages that forked workers share count once.
-    """
+    every_s = 0.1
 
     def __init__(self) -> None:
-        self.mb = 0.0
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def __enter__(self) -> PeakOfWorkers:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -28,9 +27,26 @@ class PeakOfWorkers:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._done.wait(0.1):
-            held = [_pss_mb(path) for path in descendants(os.getpid()) if _is_worker(path)]
-            self.mb = max(self.mb, sum(held))
+        while not self._done.wait(self.every_s):
+            self.sample()
+
+    def sample(self) -> None:
+        """Look once."""
+        raise NotImplementedError
+
+
+class PeakOfWorkers(Sampler):
+    """Samples the memory of the Python workers below this process; `mb` is the most they held together.
+
+    Counted is the proportional set size: pages that forked workers share count once.
+    """
+
+    mb = 0.0
+
+    def sample(self) -> None:
+        """Look once."""
+        held = [_pss_mb(path) for path in descendants(os.getpid()) if _is_worker(path)]
+        self.mb = max(self.mb, sum(held))
 
 
 def _is_worker(path: Path) -> bool:

@@ -115,10 +115,8 @@ class Side:
 
     def _moved(self, rows: pa.Table, ra: Float64, dec: Float64, epoch: float) -> tuple[Float64, Float64]:
         pmra, pmdec, since, *distance = (_floats(rows, name) * self.factors[name] for name in self.motion)
-        # Without an epoch of its own a row cannot be moved: it stays where the catalog has it.
-        still = ~np.isfinite(since)
-        pmra, pmdec = np.where(still, 0.0, pmra), np.where(still, 0.0, pmdec)
-        return propagate(ra, dec, pmra, pmdec, np.where(still, epoch, since), epoch, *distance)
+        # A row without motion, or without an epoch of its own, stays where the catalog has it.
+        return propagate(ra, dec, pmra, pmdec, since, epoch, *distance)
 
 
 def side_of(

@@ -9,6 +9,7 @@ import sep
 
 from astrolake.photometry.psf_model import FieldBasis, Float64, PsfModel
 from astrolake.photometry.psf_pixels import Canvas
+from astrolake.photometry.zero_point import SIGMA_PER_MAD
 
 #: Radius of the aperture that is taken for the total, in FWHM.
 _TOTAL_FWHM = 5.0
@@ -122,7 +123,7 @@ class Growth:
             weights = np.where(used, weight, 0)
             matrix = (terms * weights[:, None]).T @ terms + prior
             rest = measured - terms @ np.linalg.solve(matrix, terms.T @ (weights * measured))
-            limit = _CLIP_SIGMA * max(1.0, 1.4826 * float(np.median(np.abs(rest / error)[used])))
+            limit = _CLIP_SIGMA * max(1.0, SIGMA_PER_MAD * float(np.median(np.abs(rest / error)[used])))
             kept = np.abs(rest) < limit * error
             if (kept == used).all() or not kept.any():
                 break

@@ -10,6 +10,7 @@ from scipy.spatial import cKDTree
 
 from astrolake.photometry.flags import Flag
 from astrolake.photometry.measure import Columns, Float64
+from astrolake.photometry.zero_point import SIGMA_PER_MAD
 
 Index = NDArray[np.intp]
 
@@ -134,7 +135,7 @@ def _mode(values: Float64) -> tuple[float, float]:
     for _ in range(3):
         near = values[np.abs(values - centre) < _LOCUS_BOUNDS[1]]
         centre = float(np.median(near)) if len(near) else centre
-    scatter = 1.4826 * float(np.median(np.abs(near - centre))) if len(near) else 0.0
+    scatter = SIGMA_PER_MAD * float(np.median(np.abs(near - centre))) if len(near) else 0.0
     return centre, float(np.clip(3 * scatter, *_LOCUS_BOUNDS))
 
 
