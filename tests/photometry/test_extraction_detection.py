@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import sep
@@ -54,6 +56,47 @@ def test_flags_do_not_depend_on_the_image_before(monkeypatch):
     first = detect_sources(SKY, OPTIONS)
     again = detect_sources(SKY, OPTIONS)
     assert (first.attempts, first.flags) == (again.attempts, again.flags)
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-17, 3e5])
+def test_a_blend_is_divided_the_same_way_wherever_the_image_is_cut(unit):
+    options = ExtractionOptions(noise="global", deblend_contrast=1e-3)
+    rng = np.random.default_rng(5)
+    x, y, flux = rng.uniform(0, 360, 500), rng.uniform(0, 360, 500), rng.uniform(300, 6e3, 500)
+    image = np.float32(unit) * observed(gaussian_stars((360, 360), x, y, flux, 2.0), noise=3.0)
+    sky = subtract_background(*native_image(image), options)
+    below = np.s_[100:, 60:]
+    part = replace(sky, residual=sky.residual[below].copy(), level=sky.level[below])
+    whole, cut = detect_sources(sky, options, 2.0 / unit), detect_sources(part, options, 2.0 / unit)
+    assert np.count_nonzero(whole.objects["flag"] & sep.OBJ_MERGED) > 100
+    # What the cut does not touch, nor a neighbour that it does.
+    ours, theirs = (
+        {(o["xpeak"] + dx, o["ypeak"] + dy): o for o in found.objects}
+        for found, dx, dy in ((whole, 0, 0), (cut, 60, 100))
+    )
+    inner = [place for place in ours if place[0] > 130 and place[1] > 170]
+    assert len(inner) > 100
+    for name in ("npix", "flux", "a", "errx2", "cpeak", "thresh"):
+        expected = [ours[place][name] for place in inner]
+        np.testing.assert_allclose([theirs[p][name] for p in inner], expected, rtol=1e-5, err_msg=name)
+
+
+def test_alone_a_source_is_that_of_sep():
+    x, y = grid(300, 50)
+    image = observed(gaussian_stars((300, 300), x, y, 3_000.0, 2.0), noise=3.0)
+    sky = subtract_background(*native_image(image), ExtractionOptions())
+    found = detect_sources(sky, ExtractionOptions(), 2.0).objects
+    plain = sep.extract(
+        sky.residual,
+        1.5,
+        err=sky.noise,
+        gain=2.0,
+        filter_kernel=np.array(ExtractionOptions().kernel),
+        filter_type="conv",
+    )
+    assert len(found) == len(plain) >= 25
+    for name in plain.dtype.names:
+        np.testing.assert_allclose(found[name], plain[name], rtol=1e-4, atol=1e-7, err_msg=name)
 
 
 def test_other_failures_are_not_hidden(monkeypatch):

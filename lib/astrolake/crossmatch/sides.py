@@ -15,6 +15,7 @@ from astrolake.errors import BadArguments
 from astrolake.lake.delta import Snapshot
 from astrolake.lake.reader import RegionReader, require_columns
 from astrolake.schema import Table
+from astrolake.schema.arrow import float_column
 from astrolake.schema.model import HEALPIX_COLUMN
 from astrolake.sky.epoch import propagate
 from astrolake.sky.healpix import Int64
@@ -55,7 +56,7 @@ class Rows:
 
     def floats(self, name: str) -> Float64:
         """Return a column as float64, null as NaN."""
-        return _floats(self.table, name)
+        return float_column(self.table, name)
 
     def distance_arcsec(self, ra_deg: float, dec_deg: float) -> Float64:
         """Return the separation of each row from a position."""
@@ -98,7 +99,7 @@ class Side:
     def read(self, ranges: Int64) -> Rows:
         """Return the rows whose stored position lies in the ranges."""
         rows = self.reader.read(ranges)
-        ra, dec = _floats(rows, "ra"), _floats(rows, "dec")
+        ra, dec = float_column(rows, "ra"), float_column(rows, "dec")
         if self.epoch is not None and self.motion and rows.num_rows:
             ra, dec = self._moved(rows, ra, dec, self.epoch)
         return Rows(rows, Positions(ra, dec, rows.column(self.id_column).to_numpy()))
@@ -114,7 +115,8 @@ class Side:
         return np.asarray(np.sqrt(np.mean(np.square(errors), axis=0)))
 
     def _moved(self, rows: pa.Table, ra: Float64, dec: Float64, epoch: float) -> tuple[Float64, Float64]:
-        pmra, pmdec, since, *distance = (_floats(rows, name) * self.factors[name] for name in self.motion)
+        motion = (float_column(rows, name) * self.factors[name] for name in self.motion)
+        pmra, pmdec, since, *distance = motion
         # A row without motion, or without an epoch of its own, stays where the catalog has it.
         return propagate(ra, dec, pmra, pmdec, since, epoch, *distance)
 
@@ -166,7 +168,3 @@ def _factor(table: Table, name: str, usual: str) -> float:
             "unit, or convert the column, and ingest the table again"
         )
     return factor
-
-
-def _floats(rows: pa.Table, name: str) -> Float64:
-    return np.asarray(rows.column(name).cast(pa.float64()).to_numpy())

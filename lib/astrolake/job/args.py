@@ -68,6 +68,15 @@ class JobArgs:
         return s3_options(self.s3_endpoint_url, self.s3_region)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ImageArgs(JobArgs):
+    """Flags of a job that works on images of the lake."""
+
+    band: tuple[str, ...] = flag((), help="bands of the images to take (all)")
+    survey: str = flag("", help="survey of the images to take (all)")
+    where: str = flag("", help='SQL condition on the table images, e.g. "mjd > 59000"')
+
+
 def s3_options(endpoint_url: str, region: str) -> dict[str, str]:
     """Return object-store options for an endpoint and a region, each empty when not given."""
     options = {"AWS_ENDPOINT_URL": endpoint_url, "AWS_REGION": region}

@@ -15,9 +15,9 @@ from astrolake.errors import BadArguments, BadInput, MissingColumns
 from astrolake.objects.clumps import first_of_runs
 from astrolake.objects.means import mean_magnitudes, order_bands, weighted_means
 from astrolake.objects.reddening import EbvSource, band_dereddened, detection_coefficients, mean_coefficients
-from astrolake.schema.arrow import arrow_schema
+from astrolake.schema.arrow import arrow_schema, float_column
 from astrolake.schema.model import HEALPIX_COLUMN, Table
-from astrolake.schema.tables import (
+from astrolake.schema.objects import (
     EBV,
     OBJECTS,
     band_columns,
@@ -104,7 +104,7 @@ def merge_objects(
     band = _band_numbers(detections, order_bands(bands))
     used = _one_per_visit(detections, group, band)
     taken = detections.select(INPUT_COLUMNS).take(pa.array(used))
-    seed_ra, seed_dec = _floats(detections, "ra")[seeds], _floats(detections, "dec")[seeds]
+    seed_ra, seed_dec = float_column(detections, "ra")[seeds], float_column(detections, "dec")[seeds]
     columns: Columns = {"object_id": healpix29(seed_ra, seed_dec)}
     columns["n_det"] = np.bincount(group, minlength=seeds.size)
     columns |= _positions(taken, group[used], seed_ra, seed_dec, position_error_floor_arcsec)
@@ -147,7 +147,7 @@ def _one_per_visit(detections: pa.Table, group: Int64, band: Int64) -> Int64:
     parts = (group, band + 1, survey + 1, visit)
     key = np.ravel_multi_index(parts, [int(part.max(initial=0)) + 1 for part in parts])
     secondary = ~detections["is_primary"].fill_null(False).to_numpy()
-    edge = -np.nan_to_num(_floats(detections, "edge_distance_px"), nan=-np.inf)
+    edge = -np.nan_to_num(float_column(detections, "edge_distance_px"), nan=-np.inf)
     order = np.lexsort((number, image, edge, secondary, key))
     used: Int64 = order[first_of_runs(key[order])]
     # Means then add up in one order, so that they are the same to the bit however the rows came.
@@ -159,7 +159,7 @@ def _positions(
     taken: pa.Table, group: Int64, seed_ra: Float64, seed_dec: Float64, floor_arcsec: float
 ) -> Columns:
     """Return mean positions, their errors and the scatter about them; `group` is sorted."""
-    ra, dec = _floats(taken, "ra"), _floats(taken, "dec")
+    ra, dec = float_column(taken, "ra"), float_column(taken, "dec")
     n_groups, n_used = seed_ra.size, np.bincount(group, minlength=seed_ra.size)
     east, north, outward = tangent_basis(seed_ra, seed_dec)
     vectors = unit_vectors(ra, dec)
@@ -169,7 +169,7 @@ def _positions(
             group,
             n_groups,
             np.einsum("ij,ij->i", vectors, axis[group]) / depth * ARCSEC_PER_RAD,
-            _floored(_floats(taken, error), floor_arcsec),
+            _floored(float_column(taken, error), floor_arcsec),
         )
         for axis, error in ((east, "ra_err"), (north, "dec_err"))
     )
@@ -194,7 +194,7 @@ def _floored(error: Float64, floor: float) -> Float64:
 
 def _epochs_and_flags(taken: pa.Table, group: Int64) -> Columns:
     """Return first and last epoch and the union of the flags; `group` is sorted and has every object."""
-    mjd, start = _floats(taken, "mjd"), first_of_runs(group)
+    mjd, start = float_column(taken, "mjd"), first_of_runs(group)
     flags = taken["flags"].fill_null(0).to_numpy()
     if not group.size:
         return {"first_mjd": mjd, "last_mjd": mjd, "flags": flags}
@@ -209,7 +209,7 @@ def _magnitudes(
     taken: pa.Table, group: Int64, band: Int64, n_groups: int, bands: tuple[str, ...], aperture: int
 ) -> Columns:
     """Return the columns of each band, then the colours of neighbouring bands."""
-    auto, auto_err = _floats(taken, "mag_auto"), _floats(taken, "mag_auto_err")
+    auto, auto_err = float_column(taken, "mag_auto"), float_column(taken, "mag_auto_err")
     aper, aper_err = _items(taken, "mag_aper", aperture), _items(taken, "mag_aper_err", aperture)
     columns: Columns = {}
     for number, name in enumerate(bands):
@@ -244,12 +244,6 @@ def _table(columns: Columns, table: Table) -> pa.Table:
     fields = [field for field in arrow_schema(table) if field.name != "run_id"]
     arrays = [pa.array(columns[field.name][order], field.type, from_pandas=True) for field in fields]
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
-
-
-def _floats(table: pa.Table, name: str) -> Float64:
-    """Return a column as float64, nulls as NaN."""
-    values = pc.fill_null(table[name].cast(pa.float64()), np.nan)
-    return np.asarray(values.to_numpy(), dtype=np.float64)
 
 
 def _items(table: pa.Table, name: str, item: int) -> Float64:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from astrolake.lake.reader import RegionReader
-from astrolake.schema.tables import band_columns, dereddened_columns
+from astrolake.schema.objects import band_columns, dereddened_columns
 from astrolake.sky.extinction import dereddened, extinction_coefficient
 from astrolake.sky.matching import match
 from astrolake.sky.positions import Positions

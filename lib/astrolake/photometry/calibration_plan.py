@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from astrolake.errors import BadArguments
 from astrolake.photometry.completeness import Extractor, Injection, inject_and_recover
 from astrolake.photometry.extraction import Extraction
 from astrolake.photometry.fits_io import Frame
@@ -27,11 +28,20 @@ class CalibrationPlan:
         Whether positions are shifted by the median offset from the reference.
     n_injected : int
         Stars to put into each image for its completeness; 0 leaves it unknown.
+
+    Raises
+    ------
+    BadArguments
+        When their number is negative.
     """
 
     reference: Reference | None = None
     correct_astrometry: bool = False
     n_injected: int = 0
+
+    def __post_init__(self) -> None:
+        if self.n_injected < 0:
+            raise BadArguments(f"--inject-stars {self.n_injected}: give a number of stars, 0 for none")
 
     def check(
         self, image: Mapping[str, Any], found: Extraction, ra_deg: Float64, dec_deg: Float64

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from dataclasses import dataclass
 
@@ -17,6 +18,13 @@ _PIXEL_STACK = 300_000
 _SUB_OBJECTS = 1024
 _MAX_SUB_OBJECTS = 65_536
 _GROWTH = 4
+#: SEP deals out the pixels between blended sources by lot, and a lot depends on all blends before it. Where
+#: the probabilities, which are as large as pixels, sum up to less than 1e-31 it gives the pixel to the
+#: nearest source instead, in units of its ellipse. So the image is detected in units in which its noise is
+#: this small, and a blend is divided the same way wherever the image is cut. A threshold below the range of
+#: 32-bit numbers would lose digits, and much smaller pixels are slow.
+_SCALED_NOISE, _LEAST_EXPONENT = 3e-35, -126
+_FLUXES, _VARIANCES = ("flux", "cflux", "peak", "cpeak", "thresh"), ("errx2", "erry2", "errxy")
 
 # SEP's limits belong to the process: whoever extracts holds the lock, so that every image starts from
 # the same limits and its flags do not depend on the images before it.
@@ -85,15 +93,18 @@ def _extract(
     sky: Sky, options: ExtractionOptions, gain: float | None, limits: tuple[int, int, bool]
 ) -> tuple[NDArray[np.void], NDArray[np.int32]]:
     pixel_stack, sub_objects, deblend = limits
+    # A power of two, so that numbers keep their digits. The noise keeps its unit: SEP squares it.
+    scale = 2.0 ** max(round(math.log2(_SCALED_NOISE / sky.global_rms)), _LEAST_EXPONENT)
+    image = sky.residual * np.float32(scale)
     with _LIMITS:
         sep.set_extract_pixstack(pixel_stack)
         sep.set_sub_object_limit(sub_objects)
         objects, segments = sep.extract(
-            sky.residual,
-            options.detect_sigma,
+            image,
+            options.detect_sigma * scale,
             err=sky.noise,
             mask=sky.bad,
-            gain=gain,
+            gain=None if gain is None else gain * scale,
             minarea=options.min_pixels,
             filter_kernel=None if options.kernel is None else np.array(options.kernel),
             filter_type="conv",
@@ -102,4 +113,7 @@ def _extract(
             clean=options.clean,
             segmentation_map=True,
         )
+    for names, factor in ((_FLUXES, 1 / scale), (_VARIANCES, scale**2)):
+        for name in names:
+            objects[name] *= factor
     return objects, segments

@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from astrolake.errors import BadArguments, MissingColumns
+from astrolake.schema.arrow import float_column
 from astrolake.sky.dust import DustMap
 from astrolake.sky.extinction import dereddened, extinction_coefficient
 
@@ -70,7 +71,7 @@ def deredden(
 def _floats(table: Any, name: str) -> np.ndarray:
     column = table[name]
     if isinstance(table, pa.Table):
-        return np.asarray(column.cast(pa.float64()).to_numpy(), dtype=np.float64)
+        return float_column(table, name)
     if isinstance(table, pd.DataFrame):
         return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan))
     blank = np.asarray(getattr(column, "mask", False))

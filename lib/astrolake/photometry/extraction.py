@@ -23,7 +23,7 @@ from astrolake.photometry.measure import (
     surroundings,
 )
 from astrolake.photometry.mesh import Box
-from astrolake.photometry.options import ExtractionOptions
+from astrolake.photometry.options import ExtractionOptions, deepened
 from astrolake.photometry.petrosian import radial_photometry
 from astrolake.photometry.psf_frame import PsfInfo, measure_psf
 from astrolake.photometry.stellar_locus import StarLocus, star_locus
@@ -128,7 +128,8 @@ def extract_frame(
     flag_image : (ny, nx) int32, optional
         Bits that a source gets whose isophote holds the pixel, SExtractor's FLAG_IMAGE of type OR.
     psf_fwhm_px : float, optional
-        Width of the point-spread function to assume where there are too few stars to measure it.
+        Width of the point-spread function to assume where there are too few stars to measure it, and for
+        the filter of deep detection.
 
     Returns
     -------
@@ -145,6 +146,8 @@ def extract_frame(
         When the gain is not positive.
     """
     options = options or ExtractionOptions()
+    if options.depth == "deep":
+        options = deepened(options, psf_fwhm_px)
     if gain is not None and not (np.isfinite(gain) and gain > 0):
         raise BadArguments(f"gain={gain!r} must be positive; leave it out when it is unknown")
     if flag_image is not None and flag_image.shape != np.shape(data):

@@ -13,8 +13,14 @@ Kernel = tuple[tuple[float, ...], ...]
 PsfKind = Literal["none", "moffat", "gaussian", "empirical"]
 PSF_KINDS: tuple[str, ...] = get_args(PsfKind)
 
+Depth = Literal["standard", "deep"]
+DEPTHS: tuple[str, ...] = get_args(Depth)
+
 #: SExtractor's default detection filter, a pyramid of 2 px FWHM.
 DEFAULT_KERNEL: Kernel = ((1.0, 2.0, 1.0), (2.0, 4.0, 2.0), (1.0, 2.0, 1.0))
+#: The filter of deep detection: pixels to each side of the centre, FWHM (px) where the seeing is unknown, and
+#: the greatest: 5 x 5 pixels smoothed by a wider one are so alike that more noise passes for sources.
+_DEEP_HALF_PX, _DEEP_FWHM_PX, _DEEP_MOST_FWHM_PX = 2, 2.5, 3.5
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,8 @@ class ExtractionOptions:
         Mesh size of the background map, and size of its median filter in meshes.
     kernel : tuple of rows or None
         Detection filter; see `gaussian_kernel`. None detects on the image as it is.
+    depth : {'standard', 'deep'}
+        'deep' replaces the filter, see `deepened`.
     noise : {'local', 'global'}
         Noise of a pixel where no variance is given: that of the background map at the pixel, or the
         median over the map, as SExtractor does without weight image. In crowded fields 'global'
@@ -75,6 +83,7 @@ class ExtractionOptions:
     background_box_px: int = 64
     background_filter: int = 3
     kernel: Kernel | None = DEFAULT_KERNEL
+    depth: Depth = "standard"
     noise: Literal["local", "global"] = "local"
     aperture_radii_px: tuple[float, ...] = (3.0, 5.0, 7.5)
     kron_factor: float = 2.5
@@ -107,6 +116,7 @@ class ExtractionOptions:
             self.subtile_margin_px >= 16, "subtile_margin_px", self.subtile_margin_px, "must be at least 16"
         )
         _require(self.noise in ("local", "global"), "noise", self.noise, "must be 'local' or 'global'")
+        _require(self.depth in DEPTHS, "depth", self.depth, f"must be one of {', '.join(DEPTHS)}")
         _require(self.psf in PSF_KINDS, "psf", self.psf, f"must be one of {', '.join(PSF_KINDS)}")
         _require(self.crowded in ("auto", "yes", "no"), "crowded", self.crowded, "must be auto, yes or no")
         fit_radius = self.psf_fit_radius_px
@@ -118,21 +128,35 @@ class ExtractionOptions:
             )
 
 
-def deep_options(fwhm_px: float = 2.5, **others: Any) -> ExtractionOptions:
-    """Return options that find fainter sources than SExtractor's defaults at like purity.
+def deepened(options: ExtractionOptions, fwhm_px: float | None) -> ExtractionOptions:
+    """Return options that find fainter sources than the given ones at like purity.
 
     Smoothing with a Gaussian of the seeing's width over 5 x 5 pixels lowers the noise by more than a
-    pyramid of 3 x 3, and the threshold, which is in units of the unsmoothed noise, follows. Blends are
-    separated less well than with the small filter: for fields that are not crowded.
+    pyramid of 3 x 3. The threshold, which is in units of the unsmoothed noise, follows it, so that it is as
+    many times the noise of the smoothed image as before. Blends are separated less well than with the small
+    filter: for fields that are not crowded.
 
     Parameters
     ----------
-    fwhm_px : float
-        Full width at half maximum of the point-spread function.
-    others
-        Any other option.
+    options : ExtractionOptions
+    fwhm_px : float or None
+        Full width at half maximum of the point-spread function, up to 3.5 px; None is 2.5 px.
     """
-    return replace(ExtractionOptions(detect_sigma=0.95, kernel=gaussian_kernel(fwhm_px, 2)), **others)
+    width = _DEEP_FWHM_PX if fwhm_px is None else min(fwhm_px, _DEEP_MOST_FWHM_PX)
+    kernel = gaussian_kernel(width, _DEEP_HALF_PX)
+    sigma = options.detect_sigma * _noise_after(kernel) / _noise_after(options.kernel)
+    return replace(options, detect_sigma=sigma, kernel=kernel, depth="standard")
+
+
+def deep_options(fwhm_px: float = _DEEP_FWHM_PX, **others: Any) -> ExtractionOptions:
+    """Return the default options, deepened for a seeing, and any others as they are given."""
+    return replace(deepened(ExtractionOptions(), fwhm_px), **others)
+
+
+def _noise_after(kernel: Kernel | None) -> float:
+    """Return the noise of an image after a filter, in units of that before."""
+    weights = [1.0] if kernel is None else [weight for row in kernel for weight in row]
+    return math.hypot(*weights) / math.fsum(weights)
 
 
 def gaussian_kernel(fwhm_px: float, half_px: int | None = None) -> Kernel:

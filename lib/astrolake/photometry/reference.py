@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from astrolake.errors import BadArguments
@@ -17,6 +16,7 @@ from astrolake.photometry.flags import Flag
 from astrolake.photometry.measure import Columns
 from astrolake.photometry.stellar_locus import UNFIT
 from astrolake.photometry.zero_point import Float64, ZeroPoint, fit_zero_point, robust_sigma
+from astrolake.schema.arrow import float_column
 from astrolake.sky.epoch import julian_year, propagate
 from astrolake.sky.matching import match
 from astrolake.sky.positions import Matches, Positions
@@ -58,11 +58,14 @@ class ReferenceOptions:
         Two columns, ``A-B``; empty for no colour term.
     ab_offset : float
         Added to the magnitudes.
+    correct_astrometry : bool
+        Whether positions are shifted by the median offset from the reference.
 
     Raises
     ------
     BadArguments
-        When table and magnitude do not go together, or the colour is no difference of columns.
+        When table and magnitude do not go together, the colour is no difference of columns, or there is
+        something to do with a reference, but none.
     """
 
     table: str = ""
@@ -70,11 +73,17 @@ class ReferenceOptions:
     mag_err: str = ""
     colour: str = ""
     ab_offset: float = 0.0
+    correct_astrometry: bool = False
 
     def __post_init__(self) -> None:
         if bool(self.table) != bool(self.mag):
             raise BadArguments("--calibrate-against TABLE and --reference-mag COLUMN go together")
-        if len(self.colours) not in (0, 2):
+        if not self.table and (self.mag_err or self.colour or self.ab_offset or self.correct_astrometry):
+            raise BadArguments(
+                "--reference-mag-err, --reference-colour, --reference-ab-offset and --correct-astrometry"
+                " need --calibrate-against TABLE"
+            )
+        if len(self.colours) not in (0, 2) or not all(self.colours):
             raise BadArguments(f"--reference-colour {self.colour!r}: give two columns as A-B")
 
     @property
@@ -132,15 +141,15 @@ class Reference:
         corners = np.asarray(image["corners_ra"]), np.asarray(image["corners_dec"])
         reach = separation_arcsec(image["ra"], image["dec"], *corners).max() * 1.01 + 60.0
         rows = self.reader.read(Cone(image["ra"], image["dec"], float(reach) / 3600.0).ranges())
-        ra, dec = _floats(rows, "ra"), _floats(rows, "dec")
+        ra, dec = float_column(rows, "ra"), float_column(rows, "dec")
         if self.has_motion and image["mjd"] is not None:
-            pmra, pmdec, epoch = (_floats(rows, name) for name in MOTION)
+            pmra, pmdec, epoch = (float_column(rows, name) for name in MOTION)
             ra, dec = propagate(ra, dec, pmra, pmdec, epoch, julian_year(image["mjd"]))
         return ReferenceStars(
             Positions(ra, dec, rows.column(self.key).to_numpy()),
-            _floats(rows, self.mag[band]) + self.ab_offset,
-            _floats(rows, self.mag_err[band]) if self.mag_err else None,
-            _floats(rows, self.colour[0]) - _floats(rows, self.colour[1]) if self.colour else None,
+            float_column(rows, self.mag[band]) + self.ab_offset,
+            float_column(rows, self.mag_err[band]) if self.mag_err else None,
+            float_column(rows, self.colour[0]) - float_column(rows, self.colour[1]) if self.colour else None,
         )
 
 
@@ -332,7 +341,3 @@ def _untied(flags: NDArray[np.int32]) -> NDArray[np.bool_]:
     """Tell which sources have a PSF flux that is not on the scale of the others."""
     spoilt = Flag.PSF_FALLBACK | Flag.PSF_NOT_FITTED | Flag.PSF_INCOMPLETE
     return np.asarray((flags & int(spoilt)) != 0)
-
-
-def _floats(rows: pa.Table, name: str) -> Float64:
-    return np.asarray(rows.column(name).cast(pa.float64()).to_numpy(), dtype=np.float64)

@@ -2,64 +2,63 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from astrolake.errors import BadArguments, BadInput, RowsDoNotReconcile
+from astrolake.errors import BadArguments, RowsDoNotReconcile
 from astrolake.lake.declared import declared
 from astrolake.lake.delta import Snapshot
 from astrolake.lake.reader import RegionReader, require_columns, spark_fields
 from astrolake.lake.staging import REPORT_FIELDS, Staged, Stager, StageSpec, collect_reports, report
-from astrolake.photometry.calibration_plan import HEADER_ONLY, CalibrationPlan
-from astrolake.photometry.forced_image import ForcedPlan, forced_image
-from astrolake.photometry.image_sources import ImageSources, image_sources
-from astrolake.photometry.options import ExtractionOptions
+from astrolake.lake.writer import Replace, TableWriter, Written
+from astrolake.photometry.forced_image import ForcedPlan
+from astrolake.photometry.image_tasks import (
+    IMAGE,
+    KIND,
+    MEASURED,
+    NOTE,
+    PASSING,
+    REJECT,
+    REJECT_COLUMNS,
+    SOURCE,
+    STATUS_SCHEMA,
+    STATUSES,
+    Measure,
+    guarded,
+    reject_row,
+)
 from astrolake.photometry.reference import MOTION, Reference, ReferenceOptions
 from astrolake.photometry.scan import scan_file
-from astrolake.schema import DETECTIONS, IMAGE_QUALITY, IMAGES, PIXEL_DETECTIONS
+from astrolake.schema import IMAGE_QUALITY, IMAGES, PIXEL_DETECTIONS, Table
 from astrolake.schema.arrow import arrow_schema
 
-#: What a row of a worker's output is: rows of several tables share one schema.
-KIND = "kind"
-IMAGE, SOURCE, REJECT = "image", "source", "reject"
-#: An image that was measured, with a WCS or without.
-MEASURED = "measured"
-#: A reject beside a measured image, which does not count as one.
-NOTE = "note"
-#: Reasons that say nothing about a file's content and may be gone at the next try.
-PASSING = ("FileNotFound", "NoPermission", "ReadError", "Replaced")
 _TASKS_PER_CORE = 16
 #: Images of a task in a large run: a task stages its sources in one run, and few large runs merge faster.
 _IMAGES_PER_TASK = 16
-_REJECT_COLUMNS = ("source", "error_type", "message", "payload")
-#: What became of an image: staged beside its sources.
-STATUSES = "statuses"
-STATUS_SCHEMA = pa.schema(
-    [("image_id", pa.int64()), *((name, pa.string()) for name in (KIND, *_REJECT_COLUMNS))]
-)
-
-
-Row = dict[str, Any]
-#: Measures an image: rows by the name of their table, and what is to say of the image, how it went first.
-Measure = Callable[[Mapping[str, Any]], tuple[dict[str, pa.Table], list[Row]]]
 
 
 @dataclass(frozen=True)
-class SourceOptions:
-    """Options of `extract_sources`: detection, apertures, files, where sources go, and calibration."""
+class MeasuredImages:
+    """What became of images.
 
-    extraction: ExtractionOptions
-    radii_arcsec: tuple[float, ...]
-    storage_options: dict[str, str]
-    stages: tuple[StageSpec, ...]
-    calibration: CalibrationPlan = HEADER_ONLY
+    Parameters
+    ----------
+    good, rejected : int
+        Images.
+    written : sequence of Written
+        The tables.
+    rejects : DataFrame or None
+    """
+
+    good: int
+    rejected: int
+    written: Sequence[Written]
+    rejects: DataFrame | None
 
 
 def scan_frame(
@@ -70,7 +69,7 @@ def scan_frame(
     Every file gives at least one row; `file_uri` says which file a row is of.
     """
     declared = [pa.field(f.name, f.type) for f in arrow_schema(IMAGES) if f.name != "run_id"]
-    schema = pa.schema([*declared, *((name, pa.string()) for name in (KIND, *_REJECT_COLUMNS, "file_uri"))])
+    schema = pa.schema([*declared, *((name, pa.string()) for name in (KIND, *REJECT_COLUMNS, "file_uri"))])
 
     def scan(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -78,7 +77,7 @@ def scan_frame(
                 found = scan_file(uri, survey=survey, storage_options=storage_options)
                 rows = [{**image, KIND: IMAGE, "file_uri": uri} for image in found.images]
                 rows += [
-                    _reject_row(reject.source, reject.error_type, reject.message) | {"file_uri": uri}
+                    reject_row(reject.source, reject.error_type, reject.message) | {"file_uri": uri}
                     for reject in found.rejects
                 ]
                 yield from pa.Table.from_pylist(rows, schema=schema).to_batches()
@@ -158,27 +157,48 @@ def with_quality(images: DataFrame, quality: DataFrame | None) -> DataFrame:
     )
 
 
-def source_reports(images: DataFrame, count: int, options: SourceOptions) -> DataFrame:
-    """Stage the sources of images (with `overlapping`), their quality, and a status of each.
+def image_stages(writer: TableWriter, tables: Sequence[Table]) -> tuple[StageSpec, ...]:
+    """Return where rows of the tables and statuses of images are staged.
 
-    See `measure_reports`.
+    To be asked for before the images are read: rows of images that others ingest and measure meanwhile are
+    not ours to replace.
     """
-    return measure_reports(images, count, options.stages, lambda image: _extract_one(image, options))
+    return (*map(writer.stage_spec, tables), writer.stage_as(STATUSES, STATUS_SCHEMA))
 
 
-def forced_reports(
-    images: DataFrame, count: int, plan: ForcedPlan, storage: dict[str, str], stages: tuple[StageSpec, ...]
-) -> DataFrame:
-    """Stage what is measured at the plan's positions on images, and a status of each; see `measure_reports`.
+def replace_measured(
+    writer: TableWriter,
+    images: DataFrame,
+    chosen: tuple[DataFrame, int],
+    stages: tuple[StageSpec, ...],
+    tables: Sequence[Table],
+    measure: Measure,
+) -> MeasuredImages:
+    """Measure each of the chosen images on an executor and replace its rows of the tables.
 
-    The images are those of `with_quality`.
+    Parameters
+    ----------
+    images : DataFrame
+        All that the lake has: rows of others than these go.
+    chosen : (DataFrame, int)
+        The images to measure, and how many they are.
+    stages
+        Of `image_stages`.
+    tables : sequence of Table
+        `pixel_detections` comes to be with the first image that needs it.
+    measure : callable
     """
-
-    def measure(image: Mapping[str, Any]) -> tuple[dict[str, pa.Table], list[Row]]:
-        found = forced_image(image, plan, storage)
-        return {plan.table.name: found}, [{KIND: IMAGE, "source": _place(image)}]
-
-    return measure_reports(images, count, stages, measure)
+    staged, counts = collect_sources(measure_reports(*chosen, stages, measure))
+    statuses = writer.staged_frame(staged[STATUSES], spark_fields(STATUS_SCHEMA))
+    what = Replace("image_id", kept_images(images, statuses), others=True)
+    needed = [
+        table
+        for table in tables
+        if table != PIXEL_DETECTIONS or table.name in staged or writer.lake.has_table(table.name)
+    ]
+    written = [writer.replace_staged(staged.get(t.name, Staged()), t, what) for t in needed]
+    rejects = rejects_of(statuses) if {REJECT, NOTE} & set(counts) else None
+    return MeasuredImages(counts.get(IMAGE, 0), counts.get(REJECT, 0), written, rejects)
 
 
 def measure_reports(
@@ -195,7 +215,7 @@ def measure_reports(
         stagers = {spec.table: Stager(spec) for spec in stages}
         for batch in batches:
             for row in range(batch.num_rows):
-                rows, statuses = _guarded(batch.slice(row, 1).to_pylist()[0], measure)
+                rows, statuses = guarded(batch.slice(row, 1).to_pylist()[0], measure)
                 for table, found in rows.items():
                     yield report(MEASURED if table == IMAGE_QUALITY.name else SOURCE, found.num_rows)
                     yield from stagers[table].add(found)
@@ -227,65 +247,15 @@ def collect_sources(reports: DataFrame) -> tuple[dict[str, Staged], dict[str, in
     return staged, counts
 
 
-def _guarded(image: Mapping[str, Any], measure: Measure) -> tuple[dict[str, pa.Table], list[Row]]:
-    """Return what is measured on an image, or why nothing is."""
-    source, known = _place(image), {"image_id": image["image_id"]}
-    try:
-        tables, statuses = measure(image)
-    except BadInput as error:
-        settled = {} if error.kind in PASSING else known
-        return {}, [_reject_row(source, error.kind, str(error)) | settled]
-    except Exception as error:  # noqa: BLE001 - one image must never take the others with it; it is recorded
-        message = f"{source}: {type(error).__name__}: {error}"
-        return {}, [_reject_row(source, type(error).__name__, message)]
-    return tables, [statuses[0] | known, *statuses[1:]]
-
-
-def _place(image: Mapping[str, Any]) -> str:
-    return f"{image['uri']}#{image['hdu']}"
-
-
-def _extract_one(image: Mapping[str, Any], options: SourceOptions) -> tuple[dict[str, pa.Table], list[Row]]:
-    """Return the sources of an image under the name of their table, and what is to say of the image."""
-    source = _place(image)
-    found = image_sources(
-        image,
-        image["overlapping"] or [],
-        options.extraction,
-        options.radii_arcsec,
-        options.storage_options,
-        options.calibration,
-    )
-    table = DETECTIONS if found.has_wcs else PIXEL_DETECTIONS
-    statuses = [_status_row(source, found)]
-    if found.n_lost:
-        message = f"{source}: {found.n_lost} of its sources have no place on the sky; check its WCS"
-        statuses.append(_reject_row(source, "OffTheSky", message) | {KIND: NOTE})
-    return {table.name: found.rows, IMAGE_QUALITY.name: found.quality}, statuses
-
-
-def _status_row(source: str, found: ImageSources) -> dict[str, Any]:
-    if found.has_wcs:
-        return {KIND: IMAGE, "source": source}
-    n = found.rows.num_rows
-    message = (
-        f"{source} has no usable WCS: its {n} sources have pixel coordinates only and are in "
-        "pixel_detections, not in detections; add a WCS to the header and ingest it again"
-    )
-    return _reject_row(source, "NoWcs", message, json.dumps({"n_sources": n}))
-
-
-def _reject_row(source: str, error_type: str, message: str, payload: str | None = None) -> dict[str, Any]:
-    return {KIND: REJECT, "source": source, "error_type": error_type, "message": message, "payload": payload}
-
-
 def bands_of(images: DataFrame) -> list[str]:
     """Return the bands of some images, sorted."""
     return sorted(row.band for row in images.select("band").distinct().collect())
 
 
-def reference_of(snapshot: Snapshot, options: ReferenceOptions, bands: Sequence[str]) -> Reference:
-    """Return a table of the lake as reference for images of some bands.
+def reference_of(
+    snapshot_of: Callable[[str], Snapshot], options: ReferenceOptions, images: DataFrame
+) -> Reference | None:
+    """Return the table of the lake that is the reference of some images, None where there is to be none.
 
     Raises
     ------
@@ -294,6 +264,9 @@ def reference_of(snapshot: Snapshot, options: ReferenceOptions, bands: Sequence[
     MissingColumns
         When the table lacks a column.
     """
+    if not options.table:
+        return None
+    snapshot, bands = snapshot_of(options.table), bands_of(images)
     name, names = options.table, snapshot.stored_names
     if not snapshot.is_positional:
         raise BadArguments(f"--calibrate-against {name}: it has no positions; ingest it as a catalog")
@@ -328,7 +301,7 @@ def forced_plan(name: str, snapshot: Snapshot, radius_arcsec: float, match_fwhm_
 
 def rejects_of(found: DataFrame) -> DataFrame:
     """Return the rejects among tagged rows."""
-    return found.where(F.col(KIND).isin(REJECT, NOTE)).select(*_REJECT_COLUMNS)
+    return found.where(F.col(KIND).isin(REJECT, NOTE)).select(*REJECT_COLUMNS)
 
 
 def settled_images(found: DataFrame) -> DataFrame:

@@ -2,22 +2,24 @@
 
 from astrolake.schema.forced import FORCED
 from astrolake.schema.model import HEALPIX_COLUMN, PARTITION_COLUMNS, Column, Table
+from astrolake.schema.objects import (
+    EBV,
+    OBJECTS,
+    band_columns,
+    band_suffix,
+    colour_column,
+    dereddened_columns,
+)
 from astrolake.schema.quality import IMAGE_QUALITY
 from astrolake.schema.tables import (
     CATALOG,
     CROSSMATCH,
     DETECTIONS,
-    EBV,
     IMAGES,
-    OBJECTS,
     PIXEL_DETECTIONS,
     REGISTRY,
     REJECTS,
     RUNS,
-    band_columns,
-    band_suffix,
-    colour_column,
-    dereddened_columns,
 )
 
 __all__ = [

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from astrolake.schema.model import PARTITION_COLUMNS, Column, Table
 
@@ -87,3 +89,8 @@ def _type_name(arrow: pa.DataType, name: str) -> str:
     raise ValueError(
         f"column {name}: type {arrow} has no counterpart in the lake; flatten it or drop the column"
     )
+
+
+def float_column(table: pa.Table | pa.RecordBatch, name: str) -> NDArray[np.float64]:
+    """Return a column of numbers as float64, nulls as NaN; (n rows,)."""
+    return np.asarray(table.column(name).cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)

@@ -10,16 +10,8 @@ import pyarrow as pa
 
 from astrolake.schema.arrow import column_of
 from astrolake.schema.model import PARTITION_COLUMNS, Column, Table
-from astrolake.schema.tables import (
-    CATALOG,
-    CROSSMATCH,
-    EBV,
-    OBJECTS,
-    REGISTRY,
-    band_columns,
-    colour_column,
-    dereddened_columns,
-)
+from astrolake.schema.objects import EBV, OBJECTS, band_columns, colour_column, dereddened_columns
+from astrolake.schema.tables import CATALOG, CROSSMATCH, REGISTRY
 
 #: The partition columns of every positional table; they stand in paths, not in files.
 PARTITION = (
@@ -31,7 +23,7 @@ PARTITION = (
 _HEADER = """# Data dictionary
 
 Generated from the table registry by `python docs/make_dictionary.py`; edit
-`lib/astrolake/schema/tables.py`, not this page.
+the tables in `lib/astrolake/schema/`, not this page.
 
 Units follow the IVOA/FITS spelling, UCDs are UCD1+ words. Magnitudes are AB, angles are
 degrees unless the unit says otherwise, times are UTC. A column that may be missing is null

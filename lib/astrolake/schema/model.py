@@ -114,3 +114,9 @@ HEALPIX = Column(
     nullable=False,
 )
 RUN_ID = Column("run_id", "string", "Run that wrote the row (see `runs`)", ucd="meta.id", nullable=False)
+RA = Column(
+    "ra", "float64", "Right ascension, ICRS, in [0, 360)", "deg", "pos.eq.ra;meta.main", nullable=False
+)
+DEC = Column(
+    "dec", "float64", "Declination, ICRS, in [-90, 90]", "deg", "pos.eq.dec;meta.main", nullable=False
+)
