@@ -9,13 +9,9 @@ from star_fields import gaussian_stars, grid, nearest, observed
 from astrolake.demo.profiles import sersic_enclosed_flux
 from astrolake.demo.render import Scene as Sources
 from astrolake.demo.render import render_scene
-from astrolake.photometry import growth
-from astrolake.photometry.background import Sky
 from astrolake.photometry.extraction import extract_frame
 from astrolake.photometry.flags import Flag
-from astrolake.photometry.growth import STEP_PX, growth_curves
-from astrolake.photometry.measure import Scene
-from astrolake.photometry.petrosian import petrosian_radius, radius_holding
+from astrolake.photometry.growth_kernels import STEP_PX, growth_curve, petrosian_radius, radius_holding
 
 RADII = np.arange(0, 600) * STEP_PX
 GAUSSIAN, EXPONENTIAL, DE_VAUCOULEURS = 0.5, 1.0, 4.0
@@ -41,12 +37,10 @@ def petrosian_truth(n):
 @pytest.mark.parametrize("half_light", [4.0, 12.0])
 def test_radii_of_exact_curves_of_growth(n, half_light):
     petro, r50, r90, total = petrosian_truth(n)
-    curve = sersic_enclosed_flux(RADII / half_light, n)[None]
-    assert petrosian_radius(curve)[0] / half_light == pytest.approx(petro, rel=1e-3)
+    curve = sersic_enclosed_flux(RADII / half_light, n)
+    assert petrosian_radius(curve) / half_light == pytest.approx(petro, rel=1e-3)
     for share, truth in ((0.5, r50), (0.9, r90)):
-        assert radius_holding(curve, np.array([share * total]))[0] / half_light == pytest.approx(
-            truth, rel=3e-3
-        )
+        assert radius_holding(curve, share * total) / half_light == pytest.approx(truth, rel=3e-3)
 
 
 def test_known_values_of_the_exponential_profile():
@@ -107,10 +101,8 @@ def test_errors_of_the_petrosian_flux_describe_its_scatter():
 
 
 def test_a_profile_that_never_falls_to_a_fifth_has_no_petrosian_radius():
-    flat = RADII[None] ** 2
-    steep_then_flat = np.concatenate([flat, sersic_enclosed_flux(RADII / 4, EXPONENTIAL)[None]])
-    assert np.isnan(petrosian_radius(flat)).all()
-    assert np.isnan(petrosian_radius(steep_then_flat)).tolist() == [True, False]
+    assert np.isnan(petrosian_radius(RADII**2))
+    assert np.isfinite(petrosian_radius(sersic_enclosed_flux(RADII / 4, EXPONENTIAL)))
 
 
 def test_sources_without_petrosian_radius_are_flagged_and_have_no_flux():
@@ -125,25 +117,26 @@ def test_sources_without_petrosian_radius_are_flagged_and_have_no_flux():
 
 
 def test_a_circle_without_light_has_no_radius():
-    assert np.isnan(petrosian_radius(-RADII[None])).all()
-    assert np.isnan(radius_holding(RADII[None], np.array([-1.0]))).all()
-    assert np.isnan(radius_holding(RADII[None], np.array([np.nan]))).all()
+    assert np.isnan(petrosian_radius(-RADII))
+    assert np.isnan(radius_holding(RADII, -1.0))
+    assert np.isnan(radius_holding(RADII, np.nan))
 
 
-def scene_of(image, segments=None):
-    zero = np.zeros_like(image)
-    return Scene(Sky(image, zero, 1.0, None, 0.0, 1.0), segments, None)
+NOTHING_MASKED = np.zeros((0, 0), np.int32)
+
+
+def curve_of(image, place, reach, owner=NOTHING_MASKED):
+    curve = np.empty(round(reach / STEP_PX) + 1)
+    growth_curve(image, owner, place, reach, curve)
+    return curve
 
 
 def test_curves_of_growth_are_the_exact_sums_of_circles():
     image = STARS.astype(np.float32)
-    curve = growth_curves(
-        scene_of(image), X, Y, np.arange(1, len(X) + 1, dtype=np.int32), np.full(len(X), 12.0)
-    )
-    assert [c.rows.tolist() for c in curve] == [list(range(len(X)))]
+    curves = np.array([curve_of(image, (x, y, 1), 12) for x, y in zip(X, Y, strict=True)])
     for radius in (1.0, 2.0, 3.5, 6.0, 12.0):
         exact = sep.sum_circle(image, X, Y, radius, subpix=0)[0]
-        error = (curve[0].flux[:, round(radius / STEP_PX)] - exact) / 20_000
+        error = (curves[:, round(radius / STEP_PX)] - exact) / 20_000
         assert np.sqrt(np.mean(error**2)) < 0.005
         assert abs(error.mean()) < 0.003
 
@@ -151,26 +144,7 @@ def test_curves_of_growth_are_the_exact_sums_of_circles():
 def test_curves_leave_out_pixels_of_others_and_beyond_the_border():
     image, owner = np.ones((40, 40), np.float32), np.zeros((40, 40), np.int32)
     owner[:, 20:] = 7
-    ids = np.array([3], np.int32)
-    corner = growth_curves(scene_of(image), np.zeros(1), np.zeros(1), ids, np.array([8.0]))[0].flux
-    half = growth_curves(scene_of(image, owner), np.full(1, 19.5), np.full(1, 20.0), ids, np.array([8.0]))[
-        0
-    ].flux
-    assert corner[0, -1] == pytest.approx(np.pi * 64 / 4 + 8 + 0.25, rel=0.01)
-    assert half[0, -1] == pytest.approx(np.pi * 64 / 2, rel=0.02)
-
-
-def test_the_size_of_a_chunk_does_not_matter(monkeypatch):
-    image, ids = observed(STARS), np.arange(1, len(X) + 1, dtype=np.int32)
-    reach = np.linspace(5, 30, len(X))
-
-    def curves():
-        parts = growth_curves(scene_of(image), X, Y, ids, reach)
-        return {row: c.flux[i] for c in parts for i, row in enumerate(c.rows)}
-
-    expected = curves()
-    monkeypatch.setattr(growth, "_CHUNK_PIXELS", 1)
-    found = curves()
-    assert sorted(found) == list(range(len(X)))
-    for row, values in expected.items():
-        np.testing.assert_array_equal(found[row], values)
+    corner = curve_of(image, (0.0, 0.0, 3), 8)
+    half = curve_of(image, (19.5, 20.0, 3), 8, owner)
+    assert corner[-1] == pytest.approx(np.pi * 64 / 4 + 8 + 0.25, rel=0.01)
+    assert half[-1] == pytest.approx(np.pi * 64 / 2, rel=0.02)

@@ -2,32 +2,69 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import sep
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
 from astrolake.errors import BadInput
+from astrolake.photometry.mesh import (
+    MIN_GOOD_PIXELS,
+    Box,
+    Float64,
+    Image,
+    Mask,
+    Spline,
+    measure_meshes,
+    smooth_meshes,
+)
 from astrolake.photometry.options import ExtractionOptions
 
-Image = NDArray[np.float32]
-Mask = NDArray[np.bool_]
+#: Pixels, bad pixels and, where it is given, the noise of each pixel.
+Piece = tuple[Image, Mask | None, Image | None]
+#: Cuts a box out of the frame.
+Cut = Callable[[Box], Piece]
 
 #: SEP takes values of this size for "no data".
 _HUGE = 1e30
-#: Fewer good pixels than this make no background.
-_MIN_GOOD_PIXELS = 25
 #: Squares of exact zeros of this size are sky that was never observed.
 _BLANK_BOX_PX = 11
 #: Fraction of exact zeros from which on such squares are looked for.
 _BLANK_FRACTION = 0.01
-#: Level and noise that SEP returns when no mesh has half of its pixels.
-_NO_MESH = (0.0, 1.0)
 #: The local noise is never less than this fraction of the global noise: constant patches have none.
 _NOISE_FLOOR = 0.01
+#: A level of the whole frame is taken from about this many pixels.
+_MOST_PIXELS = 8_000_000
+
+
+@dataclass(frozen=True)
+class LevelMap:
+    """The background of an image, evaluated where it is asked for: `level[rows, columns]`.
+
+    `numpy.asarray` gives all of it.
+
+    Parameters
+    ----------
+    spline : Spline
+        Of the frame.
+    mesh_px : int
+    box : (top, bottom, left, right)
+        Where the image lies in the frame.
+    """
+
+    spline: Spline
+    mesh_px: int
+    box: Box
+
+    def __getitem__(self, pixel: tuple[Any, Any]) -> Image:
+        row, column = (np.asarray(axis, np.intp) for axis in pixel)
+        return self.spline.at(row + self.box[0], column + self.box[2], self.mesh_px)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Image:
+        return self.spline.evaluate(self.box, self.mesh_px).astype(dtype or np.float32, copy=False)
 
 
 @dataclass(frozen=True)
@@ -38,7 +75,7 @@ class Sky:
     ----------
     residual : (ny, nx) float32
         Image minus background; 0 where the image is bad.
-    level : (ny, nx) float32
+    level : LevelMap or (ny, nx) float32
         Background.
     noise : (ny, nx) float32 or float
         Standard deviation of a pixel without source light.
@@ -49,7 +86,7 @@ class Sky:
     """
 
     residual: Image
-    level: Image
+    level: LevelMap | Image
     noise: Image | float
     bad: Mask | None
     global_level: float
@@ -143,37 +180,130 @@ def subtract_background(
         When too few pixels are good, or the image has no noise.
     """
     good = image.size if bad is None else image.size - int(np.count_nonzero(bad))
-    if good < _MIN_GOOD_PIXELS:
+    if good < MIN_GOOD_PIXELS:
         raise BadInput(
             f"only {good} of {image.size} pixels can be used: check the mask, or the image is empty",
             "NoGoodPixels",
         )
-    box, smooth = options.background_box_px, options.background_filter
-    model = sep.Background(image, mask=bad, bw=box, bh=box, fw=smooth, fh=smooth)
-    flat = bad is not None and good < image.size / 2 and (model.globalback, model.globalrms) == _NO_MESH
-    if bad is not None and flat:
-        pixels = image[~bad]
-        model = sep.Background(pixels[np.newaxis, :], bw=pixels.size, bh=1)
-    global_level, global_rms = float(model.globalback), _checked_rms(model)
-    level = np.full_like(image, global_level) if flat else model.back(dtype=np.float32)
-    if noise is None and options.noise == "local" and not flat:
-        noise = model.rms(dtype=np.float32)
-        np.maximum(noise, np.float32(_NOISE_FLOOR * global_rms), out=noise)
-    residual = image - level
-    if bad is not None:
-        residual[bad] = 0
-    return Sky(residual, level, global_rms if noise is None else noise, bad, global_level, global_rms)
+
+    def cut(box: Box) -> Piece:
+        part = np.s_[box[0] : box[1], box[2] : box[3]]
+        return image[part], None if bad is None else bad[part], None if noise is None else noise[part]
+
+    ny, nx = image.shape
+    frame = frame_sky(
+        cut, (ny, nx), options.background_box_px, options.background_filter, options.noise == "local"
+    )
+    return frame.sky((0, ny, 0, nx))
 
 
-def _checked_rms(model: Any) -> float:
-    """Return the global noise; SEP says 1 for an image without any."""
-    if model.globalrms == 1.0 and not model.rms().any():
+@dataclass(frozen=True)
+class FrameSky:
+    """Background and noise of a frame, and how to cut it.
+
+    Parameters
+    ----------
+    cut : callable
+    shape : (ny, nx)
+    mesh_px : int
+    level, rms : Spline
+    global_level, global_rms : float
+        Medians over the meshes.
+    local_noise : bool
+        Whether the noise of a pixel is that of the map at the pixel, where the frame gives no variance.
+    """
+
+    cut: Cut
+    shape: tuple[int, int]
+    mesh_px: int
+    level: Spline
+    rms: Spline
+    global_level: float
+    global_rms: float
+    local_noise: bool
+
+    def sky(self, box: Box) -> Sky:
+        """Return a part of the frame without its background."""
+        image, bad, given = self.cut(box)
+        rms = self.rms if given is None and self.local_noise else None
+        residual, local = self.level.subtract(
+            image, bad, rms, _NOISE_FLOOR * self.global_rms, box, self.mesh_px
+        )
+        noise = given if local is None else local
+        return Sky(
+            residual,
+            LevelMap(self.level, self.mesh_px, box),
+            self.global_rms if noise is None else noise,
+            bad,
+            self.global_level,
+            self.global_rms,
+        )
+
+
+def frame_sky(
+    cut: Cut, shape: tuple[int, int], mesh_px: int, filter_size: int, local_noise: bool
+) -> FrameSky:
+    """Map background and noise of a frame, one row of meshes in memory at a time.
+
+    Equivalent to: `sep.Background` of the whole frame, within the rounding of 32-bit numbers.
+
+    Parameters
+    ----------
+    cut : callable
+        Cuts a box out of the frame.
+    shape : (ny, nx)
+    mesh_px, filter_size : int
+        Size of a mesh, and of the median filter in meshes.
+    local_noise : bool
+        See `FrameSky`.
+
+    Raises
+    ------
+    BadInput
+        When too few pixels are good, or the frame has no noise.
+    """
+    ny, nx = shape
+    rows = []
+    for top in range(0, ny, mesh_px):
+        image, bad, _ = cut((top, min(top + mesh_px, ny), 0, nx))
+        rows.append(measure_meshes(image, bad, mesh_px))
+    level, rms = (np.stack(nodes) for nodes in zip(*rows, strict=True))
+    if np.isnan(level).all():
+        # Bad pixels all over: too few are good in any mesh, but together they have a level.
+        level, rms = (nodes[np.newaxis] for nodes in _flat(cut, shape, mesh_px))
+        local_noise = False
+    if not np.nanmax(rms) > 0:
         raise BadInput(
             "the image has no noise: a constant image holds no sources, and constant fill values must be"
             " marked in the mask",
             "NoNoise",
         )
-    return float(model.globalrms)
+    level, rms = (smooth_meshes(nodes, filter_size) for nodes in (level, rms))
+    return FrameSky(
+        cut,
+        shape,
+        mesh_px,
+        Spline.through(level),
+        Spline.through(rms),
+        float(np.median(level)),
+        float(np.median(rms) or np.median(rms[rms > 0])),
+        local_noise,
+    )
+
+
+def _flat(cut: Cut, shape: tuple[int, int], mesh_px: int) -> tuple[Float64, Float64]:
+    """Return background and noise of all good pixels of a frame, or of every n-th of very many; (1,) each."""
+    step = 1 + shape[0] * shape[1] // _MOST_PIXELS
+    parts = []
+    for top in range(0, shape[0], mesh_px):
+        image, bad, _ = cut((top, min(top + mesh_px, shape[0]), 0, shape[1]))
+        parts.append((image.ravel() if bad is None else image[~bad])[::step])
+    pixels = np.concatenate(parts)
+    if len(pixels) < MIN_GOOD_PIXELS:
+        raise BadInput(
+            f"only {len(pixels)} pixels can be used: check the mask, or the image is empty", "NoGoodPixels"
+        )
+    return measure_meshes(pixels[np.newaxis], None, len(pixels))
 
 
 def has_blank(data: ArrayLike) -> bool:

@@ -6,11 +6,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import sep
 from numpy.typing import NDArray
 
+from astrolake.photometry.aperture_kernels import (
+    circle_sums,
+    kron_ellipses,
+    variance_of_segments,
+    windowed_centroids,
+)
 from astrolake.photometry.background import Sky
-from astrolake.photometry.flags import Flag, aperture_flags, where
+from astrolake.photometry.flags import Flag, where
+from astrolake.photometry.mesh import NO_MASK
 from astrolake.photometry.options import ExtractionOptions
 
 Float64 = NDArray[np.float64]
@@ -27,8 +33,8 @@ _MAX_SHIFT = 0.5
 #: Standard deviation of a Gaussian in half-light radii, as SExtractor rounds it.
 _SIGMA_PER_HALF_LIGHT = 2.0 / 2.35
 _FWHM_PER_SIGMA = float(np.sqrt(8 * np.log(2)))
-# Subpixels per axis, as SExtractor, but for the window: its 11 take four times as long for 0.001 px.
-_SUBPIX_AUTO, _SUBPIX_CIRCLE, _SUBPIX_WINDOW = 1, 5, 2
+#: Subpixels per axis on the rim of circles, as SExtractor has them.
+_SUBPIXELS = 5
 #: The rms of a uniform pixel is the smallest axis.
 _PIXEL_RMS = float(np.sqrt(1 / 12))
 
@@ -57,6 +63,24 @@ class Scene:
         """Return SEP's arguments that leave out the pixels of all sources but the own."""
         return {} if self.segments is None else {"segmap": self.segments, "seg_id": ids}
 
+    def arrays(self) -> tuple[NDArray[np.float32], NDArray[np.float32], Int32]:
+        """Return image, noise and segments as `aperture_kernels` takes them."""
+        noise = self.sky.noise
+        return (
+            self.sky.residual,
+            noise if isinstance(noise, np.ndarray) else np.full((1, 1), noise, np.float32),
+            _NOTHING_MASKED if self.segments is None else self.segments,
+        )
+
+    def error(self, flux: Float64, variance: Float64) -> Float64:
+        """Return the error of fluxes: the variance by the noise and, with a gain, that of the photons."""
+        photons = 0.0 if self.gain is None else np.fmax(flux, 0) / self.gain
+        total: Float64 = np.sqrt(variance + photons)
+        return total
+
+
+_NOTHING_MASKED: Int32 = np.zeros((0, 0), np.int32)
+
 
 def ellipses(objects: Objects) -> tuple[Float64, Float64, Float64]:
     """Return a, b (rms, px) and theta (radians, within +-pi/2) that SEP accepts for any detection."""
@@ -70,58 +94,42 @@ def kron_photometry(scene: Scene, objects: Objects, ids: Int32, options: Extract
     `kron_radius` is SExtractor's KRON_RADIUS: the scale of the ellipse (a, b) that was summed, factor and
     minimum included.
     """
-    masking, shape = scene.masking(ids), ellipses(objects)
-    x, y = objects["x"], objects["y"]
-    first_moment, moment_flags = sep.kron_radius(scene.sky.residual, x, y, *shape, _KRON_LIMIT, **masking)
-    scale = np.maximum(options.kron_factor * first_moment, options.kron_min_radius)
-    flux, error, sep_flags = sep.sum_ellipse(
-        scene.sky.residual,
-        x,
-        y,
-        *shape,
-        scale,
-        err=scene.sky.noise,
-        gain=scene.gain,
-        subpix=_SUBPIX_AUTO,
-        **masking,
+    n, bad = len(objects), scene.sky.bad
+    places = np.stack([objects["x"], objects["y"], *ellipses(objects)])
+    sums, cut = np.empty((7, n)), np.empty(n, bool)
+    kron_ellipses(
+        scene.arrays(),
+        NO_MASK if bad is None else bad,
+        ids,
+        places,
+        (_KRON_LIMIT, float(options.kron_factor), float(options.kron_min_radius)),
+        sums,
+        cut,
     )
-    flags = aperture_flags(sep_flags | moment_flags) | where(first_moment <= 0, Flag.NO_KRON_RADIUS)
-    flags |= _coverage_flags(scene, (x, y, *shape, scale), masking)
-    return {"flux_auto": flux, "flux_auto_err": error, "kron_radius": scale, "flags": flags}
-
-
-def _coverage_flags(scene: Scene, ellipse: tuple[Float64, ...], masking: dict[str, Int32]) -> Int32:
-    """Flag ellipses that hold bad pixels or, for more than a tenth, pixels of others."""
-
-    def area(pixels: NDArray[np.uint8], **mask: Int32) -> Float64:
-        total: Float64 = sep.sum_ellipse(pixels, *ellipse, subpix=_SUBPIX_AUTO, **mask)[0]
-        return total
-
-    ones = np.ones(scene.sky.residual.shape, dtype=np.uint8)
-    whole = good = area(ones)
-    usable = ones
-    if scene.sky.bad is not None:
-        usable = np.logical_not(scene.sky.bad).view(np.uint8)
-        good = area(usable)
-    own = area(usable, **masking)
-    return where(own < (1 - _CROWDED) * whole, Flag.NEIGHBOURS) | where(good < whole, Flag.BAD_PIXELS)
+    moment, scale, flux, variance, whole, good, own = sums
+    flags = where(cut, Flag.APERTURE_INCOMPLETE) | where(moment <= 0, Flag.NO_KRON_RADIUS)
+    flags |= where(own < (1 - _CROWDED) * whole, Flag.NEIGHBOURS) | where(good < whole, Flag.BAD_PIXELS)
+    return {
+        "flux_auto": flux,
+        "flux_auto_err": scene.error(flux, variance),
+        "kron_radius": scale,
+        "flags": flags,
+    }
 
 
 def isophotal_photometry(scene: Scene, objects: Objects, segments: Int32) -> Columns:
     """Sum the pixels of each source above the threshold, SExtractor's FLUX_ISO."""
-    flux = objects["flux"].astype(np.float64)
-    noise = scene.sky.noise
-    variance: Float64
+    flux, noise = objects["flux"].astype(np.float64), scene.sky.noise
     if isinstance(noise, np.ndarray):
-        owned = np.flatnonzero(segments != 0)  # of bytes: twice as fast as of integers
-        pixel_variance = noise.ravel()[owned].astype(np.float64) ** 2
-        sums = np.bincount(segments.ravel()[owned], pixel_variance, len(objects) + 1)
-        variance = sums[1:].astype(np.float64)
+        boxes = np.stack([objects[name] for name in ("ymin", "ymax", "xmin", "xmax")], axis=1)
+        variance = variance_of_segments(noise, segments, boxes.astype(np.int64))
     else:
         variance = np.asarray(objects["npix"] * noise**2, dtype=np.float64)
-    if scene.gain is not None:
-        variance = variance + np.maximum(flux, 0) / scene.gain
-    return {"flux_iso": flux, "flux_iso_err": np.sqrt(variance), "n_pixels": objects["npix"].astype(np.int32)}
+    return {
+        "flux_iso": flux,
+        "flux_iso_err": scene.error(flux, variance),
+        "n_pixels": objects["npix"].astype(np.int32),
+    }
 
 
 def centroids(scene: Scene, objects: Objects, half_light_px: Float64) -> Columns:
@@ -136,7 +144,8 @@ def centroids(scene: Scene, objects: Objects, half_light_px: Float64) -> Columns
     """
     x, y = objects["x"], objects["y"]
     sigma = _SIGMA_PER_HALF_LIGHT * np.nan_to_num(half_light_px)
-    x_win, y_win, _ = sep.winpos(scene.sky.residual, x, y, sigma, subpix=_SUBPIX_WINDOW)
+    x_win, y_win = centres = np.empty((2, len(x)))
+    windowed_centroids(scene.sky.residual, np.stack([x, y, sigma]), centres)
     shift = np.hypot(x_win - x, y_win - y)
     # A NaN on either side compares false: it stays with the isophote.
     settled = (shift <= _MAX_SHIFT * objects["a"]) & np.isfinite(half_light_px)
@@ -157,18 +166,19 @@ def circular_photometry(
     error = np.empty_like(flux)
     flags = np.zeros(len(x), dtype=np.int32)
     for i, radius in enumerate(radii_px):
-        flux[:, i], error[:, i], sep_flags = sep.sum_circle(
-            scene.sky.residual,
-            x,
-            y,
-            radius,
-            err=scene.sky.noise,
-            gain=scene.gain,
-            subpix=_SUBPIX_CIRCLE,
-            **scene.masking(ids),
-        )
-        flags |= aperture_flags(sep_flags)
+        flux[:, i], error[:, i], cut = sum_circles(scene, x, y, ids, radius)
+        flags |= where(cut, Flag.APERTURE_INCOMPLETE)
     return {"flux_aper": flux, "flux_aper_err": error, "flags": flags}
+
+
+def sum_circles(
+    scene: Scene, x: Float64, y: Float64, ids: Int32, radius_px: float
+) -> tuple[Float64, Float64, NDArray[np.bool_]]:
+    """Return flux, error and whether the image cuts them of circles of one radius."""
+    sums, cut = np.empty((2, len(x))), np.empty(len(x), bool)
+    places = np.stack([x, y, np.full(len(x), radius_px)])
+    circle_sums(scene.arrays(), ids, places, _SUBPIXELS, sums, cut)
+    return sums[0], scene.error(*sums), cut
 
 
 def shapes(objects: Objects) -> Columns:

@@ -1,47 +1,45 @@
-"""The background of a frame that is too large for maps of its size: meshes once, pixels where needed."""
+"""The background of a frame on a mesh: clipped modes of its meshes, and splines through them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import sep
 from numpy.typing import NDArray
 
-from astrolake.errors import BadInput
-from astrolake.photometry.background import Image, Mask, Sky
+from astrolake.photometry.mesh_kernels import evaluate_spline, median_filter, mesh_row, subtract_splines
 
+Image = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 Float64 = NDArray[np.float64]
 #: Rows and columns of a cut: (top, bottom, left, right), half-open.
 Box = tuple[int, int, int, int]
-#: Pixels, bad pixels and, where it is given, the noise of each pixel.
-Piece = tuple[Image, Mask | None, Image | None]
-#: Cuts a box out of the frame.
-Cut = Callable[[Box], Piece]
+#: Node before each pixel of an axis, and the factors of both nodes' values and second derivatives.
+Factors = tuple[NDArray[np.intp], Float64]
 
 #: A mesh with fewer good pixels has no background of its own (SExtractor).
 _GOOD_FRACTION = 0.5
-_MIN_GOOD_PIXELS = 25
-#: A level of the whole frame is taken from about this many pixels.
-_MOST_PIXELS = 8_000_000
-_NOISE_FLOOR = np.float32(0.01)
+MIN_GOOD_PIXELS = 25
+NO_MASK: Mask = np.zeros((0, 0), dtype=bool)
 
 
 @dataclass(frozen=True)
 class Spline:
-    """A bicubic spline through the middles of meshes: values and second derivatives; (my, mx) each."""
+    """A bicubic spline through the middles of meshes.
 
-    value: Float64
-    along_x: Float64
-    along_y: Float64
-    along_both: Float64
+    Parameters
+    ----------
+    nodes : (4, my, mx) float64
+        Values, and second derivatives along x, along y and along both.
+    """
+
+    nodes: Float64
 
     @classmethod
     def through(cls, nodes: Float64) -> Spline:
         """Return the spline through mesh values: its second derivatives, along each axis and both."""
         along_x = _second_derivative(nodes.T).T
-        return cls(nodes, along_x, _second_derivative(nodes), _second_derivative(along_x))
+        return cls(np.stack([nodes, along_x, _second_derivative(nodes), _second_derivative(along_x)]))
 
     def evaluate(self, box: Box, mesh_px: int) -> Image:
         """Return the spline at the pixels of a box; the value of a pixel is the same in every box.
@@ -52,152 +50,101 @@ class Spline:
         mesh_px : int
             Size of a mesh, whose middle is a node.
         """
-        top, bottom, left, right = box
-        # SExtractor takes a row at its lower edge, a column in its middle.
-        cell, factors = _factors(np.arange(top, bottom, dtype=np.float64), mesh_px, len(self.value))
-        upper = np.minimum(cell + 1, len(self.value) - 1)
-        value, bend = (
-            sum(
-                factor[:, None] * nodes[index]
-                for factor, nodes, index in zip(
-                    factors, (plain, plain, curved, curved), (cell, upper, cell, upper), strict=True
-                )
-            )
-            for plain, curved in ((self.value, self.along_y), (self.along_x, self.along_both))
-        )
-        columns, weights = _factors(np.arange(left, right) + 0.5, mesh_px, self.value.shape[1])
-        out = np.empty((bottom - top, right - left), np.float32)
-        last = self.value.shape[1] - 1
-        for node in np.unique(columns):
-            first, end = np.searchsorted(columns, [node, node + 1])
-            part, after = slice(first, end), min(node + 1, last)
-            pixels = value[:, node, None] * weights[0][part] + value[:, after, None] * weights[1][part]
-            pixels += bend[:, node, None] * weights[2][part]
-            pixels += bend[:, after, None] * weights[3][part]
-            out[:, part] = pixels
+        out = np.empty((box[1] - box[0], box[3] - box[2]), np.float32)
+        evaluate_spline(self.nodes, self._factors(box, mesh_px), out)
         return out
 
+    def at(self, row: NDArray[np.intp], column: NDArray[np.intp], mesh_px: int) -> Image:
+        """Return the spline at some pixels, as `evaluate` does."""
+        lower, by_row = _factors(row.astype(np.float64), mesh_px, self.nodes.shape[1])
+        left, by_column = _factors(column + 0.5, mesh_px, self.nodes.shape[2])
+        upper = np.minimum(lower + 1, self.nodes.shape[1] - 1)
+        right = np.minimum(left + 1, self.nodes.shape[2] - 1)
+        plain, along_x, along_y, along_both = self.nodes
+        total = np.zeros(row.shape)
+        for k, (value, curved) in enumerate(((plain, along_y),) * 2 + ((along_x, along_both),) * 2):
+            at = left if k % 2 == 0 else right
+            terms = zip(by_row, (value, value, curved, curved), (lower, upper, lower, upper), strict=True)
+            total += by_column[k] * sum(factor * nodes[i, at] for factor, nodes, i in terms)
+        return total.astype(np.float32)
 
-@dataclass(frozen=True)
-class FrameSky:
-    """Background and noise of a frame, and how to cut it.
+    def subtract(
+        self, image: Image, bad: Mask | None, noise: Spline | None, floor: float, box: Box, mesh_px: int
+    ) -> tuple[Image, Image | None]:
+        """Subtract the spline from a part of a frame and evaluate that of the noise.
+
+        Parameters
+        ----------
+        image : (ny, nx) float32
+        bad : (ny, nx) bool, optional
+            Where the difference is set to 0.
+        noise : Spline, optional
+        floor : float
+            The least noise.
+        box : (top, bottom, left, right)
+            Where the part lies in the frame.
+        mesh_px : int
+
+        Returns
+        -------
+        (ny, nx) float32
+            The difference, a new array.
+        (ny, nx) float32 or None
+            The noise, None without its spline.
+        """
+        residual = np.empty(image.shape, np.float32)
+        sigma = np.empty((0, 0) if noise is None else image.shape, np.float32)
+        subtract_splines(
+            image,
+            NO_MASK if bad is None else bad,
+            self.nodes,
+            self.nodes if noise is None else noise.nodes,
+            self._factors(box, mesh_px),
+            np.float32(floor),
+            residual,
+            sigma,
+        )
+        return residual, None if noise is None else sigma
+
+    def _factors(self, box: Box, mesh_px: int) -> tuple[Factors, Factors]:
+        top, bottom, left, right = box
+        _, n_rows, n_columns = self.nodes.shape
+        # SExtractor takes a row at its lower edge, a column in its middle.
+        rows = _factors(np.arange(top, bottom, dtype=np.float64), mesh_px, n_rows)
+        return rows, _factors(np.arange(left, right) + 0.5, mesh_px, n_columns)
+
+
+def measure_meshes(image: Image, bad: Mask | None, mesh_px: int) -> tuple[Float64, Float64]:
+    """Return background and noise of the meshes of a row, NaN where too few pixels are good.
 
     Parameters
     ----------
-    cut : callable
-    shape : (ny, nx)
+    image : (height, nx) float32
+        All rows of these meshes.
+    bad : (height, nx) bool, optional
     mesh_px : int
-    level, rms : Spline
-    global_level, global_rms : float
-        Medians over the meshes.
-    local_noise : bool
-        Whether the noise of a pixel is that of the map at the pixel, where the frame gives no variance.
+        Width of a mesh.
     """
-
-    cut: Cut
-    shape: tuple[int, int]
-    mesh_px: int
-    level: Spline
-    rms: Spline
-    global_level: float
-    global_rms: float
-    local_noise: bool
-
-    def sky(self, box: Box) -> Sky:
-        """Return a part of the frame without its background."""
-        image, bad, noise = self.cut(box)
-        level = self.level.evaluate(box, self.mesh_px)
-        if noise is None and self.local_noise:
-            noise = self.rms.evaluate(box, self.mesh_px)
-            np.maximum(noise, _NOISE_FLOOR * np.float32(self.global_rms), out=noise)
-        residual = image - level
-        if bad is not None:
-            residual[bad] = 0
-        whole = self.global_rms if noise is None else noise
-        return Sky(residual, level, whole, bad, self.global_level, self.global_rms)
-
-
-def frame_sky(
-    cut: Cut, shape: tuple[int, int], mesh_px: int, filter_size: int, local_noise: bool
-) -> FrameSky:
-    """Map background and noise of a frame, one row of meshes in memory at a time.
-
-    Equivalent to: `sep.Background` of the whole frame, within the rounding of 32-bit numbers.
-
-    Parameters
-    ----------
-    cut : callable
-        Cuts a box out of the frame.
-    shape : (ny, nx)
-    mesh_px, filter_size : int
-        Size of a mesh, and of the median filter in meshes.
-    local_noise : bool
-        See `FrameSky`.
-
-    Raises
-    ------
-    BadInput
-        When too few pixels are good, or the frame has no noise.
-    """
-    ny, nx = shape
-    n_rows, n_columns = -(-ny // mesh_px), -(-nx // mesh_px)
-    level, rms = np.full((n_rows, n_columns), np.nan), np.full((n_rows, n_columns), np.nan)
-    for row in range(n_rows):
-        image, bad, _ = cut((row * mesh_px, min((row + 1) * mesh_px, ny), 0, nx))
-        for column in range(n_columns):
-            part = np.s_[:, column * mesh_px : (column + 1) * mesh_px]
-            level[row, column], rms[row, column] = _mesh(image[part], None if bad is None else bad[part])
-    if np.isnan(level).all():
-        # Bad pixels all over: too few are good in any mesh, but together they have a level.
-        level, rms = (np.full((1, 1), value) for value in _flat(cut, shape, mesh_px))
-        local_noise = False
-    if not np.nanmax(rms) > 0:
-        raise BadInput(
-            "the image has no noise: a constant image holds no sources, and constant fill values must be"
-            " marked in the mask",
-            "NoNoise",
-        )
-    level, rms = (_median_filter(_filled(nodes), filter_size) for nodes in (level, rms))
-    noisy = rms[rms > 0]
-    return FrameSky(
-        cut,
-        shape,
+    n_meshes = -(-image.shape[1] // mesh_px)
+    width = np.minimum(mesh_px, image.shape[1] - mesh_px * np.arange(n_meshes))
+    size = width * image.shape[0]
+    least = np.maximum(np.ceil(_GOOD_FRACTION * size), np.minimum(MIN_GOOD_PIXELS, size)).astype(np.intp)
+    level, noise = np.empty(n_meshes), np.empty(n_meshes)
+    mesh_row(
+        np.ascontiguousarray(image),
+        NO_MASK if bad is None else np.ascontiguousarray(bad),
         mesh_px,
-        Spline.through(level),
-        Spline.through(rms),
-        float(np.median(level)),
-        float(np.median(noisy)),
-        local_noise,
+        least,
+        level,
+        noise,
     )
+    return level, noise
 
 
-def _flat(cut: Cut, shape: tuple[int, int], mesh_px: int) -> tuple[float, float]:
-    """Return background and noise of all good pixels of a frame, or of every n-th of very many."""
-    step = 1 + shape[0] * shape[1] // _MOST_PIXELS
-    parts = []
-    for top in range(0, shape[0], mesh_px):
-        image, bad, _ = cut((top, min(top + mesh_px, shape[0]), 0, shape[1]))
-        parts.append((image.ravel() if bad is None else image[~bad])[::step])
-    pixels = np.concatenate(parts)
-    if len(pixels) < _MIN_GOOD_PIXELS:
-        raise BadInput(
-            f"only {len(pixels)} pixels can be used: check the mask, or the image is empty", "NoGoodPixels"
-        )
-    return _mesh(pixels[np.newaxis], None)
-
-
-def _mesh(image: Image, bad: Mask | None) -> tuple[float, float]:
-    """Return background and noise of one mesh; NaN when too few of its pixels are good."""
-    good = image.size if bad is None else image.size - int(np.count_nonzero(bad))
-    if good < max(_GOOD_FRACTION * image.size, min(_MIN_GOOD_PIXELS, image.size)):
-        return np.nan, np.nan
-    mask = None if bad is None or good == image.size else np.ascontiguousarray(bad)
-    model = sep.Background(
-        np.ascontiguousarray(image), mask=mask, bw=image.shape[1], bh=image.shape[0], fw=1, fh=1
-    )
-    noise = float(model.globalrms)
-    # SEP says 1 for a mesh without noise.
-    return float(model.globalback), 0.0 if noise == 1.0 and not model.rms().any() else noise
+def smooth_meshes(nodes: Float64, size: int) -> Float64:
+    """Fill meshes without a value and replace each by the median of those around, (my, mx)."""
+    out: Float64 = median_filter(_filled(nodes), size)
+    return out
 
 
 def _filled(nodes: Float64) -> Float64:
@@ -208,18 +155,6 @@ def _filled(nodes: Float64) -> Float64:
         distance = ((known - [row, column]) ** 2).sum(axis=1)
         nearest = known[distance == distance.min()]
         out[row, column] = nodes[nearest[:, 0], nearest[:, 1]].mean()
-    return out
-
-
-def _median_filter(nodes: Float64, size: int) -> Float64:
-    """Return the median of the meshes around each; near a border the window shrinks on both sides alike."""
-    n_rows, n_columns = nodes.shape
-    half_rows = np.minimum(size // 2, np.minimum(np.arange(n_rows), np.arange(n_rows)[::-1]))
-    half_columns = np.minimum(size // 2, np.minimum(np.arange(n_columns), np.arange(n_columns)[::-1]))
-    out = np.empty_like(nodes)
-    for i, up in enumerate(half_rows):
-        for j, side in enumerate(half_columns):
-            out[i, j] = np.median(nodes[i - up : i + up + 1, j - side : j + side + 1])
     return out
 
 
@@ -239,12 +174,9 @@ def _second_derivative(nodes: Float64) -> Float64:
     return out
 
 
-def _factors(
-    place: NDArray[np.floating], mesh_px: int, n_nodes: int
-) -> tuple[NDArray[np.intp], list[Float64]]:
-    """Return the node before each place, and the factors of both nodes' values and second derivatives."""
+def _factors(place: NDArray[np.floating], mesh_px: int, n_nodes: int) -> Factors:
     position = place / mesh_px - 0.5
     cell = np.floor(position).astype(np.intp).clip(0, max(n_nodes - 2, 0))
-    after = position - cell if n_nodes > 1 else np.zeros(len(place))
+    after = position - cell if n_nodes > 1 else np.zeros(place.shape)
     before = 1.0 - after
-    return cell, [before, after, (before**3 - before) / 6.0, (after**3 - after) / 6.0]
+    return cell, np.stack([before, after, (before**3 - before) / 6.0, (after**3 - after) / 6.0])

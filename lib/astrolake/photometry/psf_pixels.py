@@ -60,7 +60,7 @@ class Canvas:
         if sky.bad is not None:
             unusable |= sky.bad
         if saturation is not None:
-            unusable |= sky.residual + sky.level >= saturation
+            unusable |= sky.residual + np.asarray(sky.level) >= saturation
         variance[inner][unusable] = np.inf
         drawn = np.zeros(shape, np.float32)
         return cls(image, variance, drawn, pad, unit, None if gain is None else gain * unit)

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import sep
 from numpy.typing import NDArray
 
 from astrolake.photometry.flags import Flag
-from astrolake.photometry.measure import Columns, Scene
+from astrolake.photometry.measure import Columns, Scene, sum_circles
 from astrolake.photometry.zero_point import SIGMA_PER_MAD, extra_scatter, robust_sigma
 
 Float64 = NDArray[np.float64]
@@ -28,7 +27,6 @@ _RADIUS_SPREAD = 0.1
 #: Radii, in FWHM, of the circles whose fluxes are compared. Smaller ones tell a little more where stars are
 #: well sampled, but depend on where in its pixel a star lies where they are not.
 COMPACT, WIDE = 0.6, 1.5
-_SUBPIX = 5
 _BIN_PX = 0.5
 #: A trend over the field needs stars all over it.
 _STARS_FOR_TREND = 30
@@ -183,18 +181,8 @@ def _contrast(scene: Scene, columns: Columns, fwhm_px: float) -> tuple[Float64, 
     The circles share the pixels of the compact one, hence cov(F1, F2) = var(F1).
     """
     ids = np.arange(1, len(columns["x"]) + 1, dtype=np.int32)
-    (f1, s1), (f2, s2) = (
-        sep.sum_circle(
-            scene.sky.residual,
-            columns["x"],
-            columns["y"],
-            factor * fwhm_px,
-            err=scene.sky.noise,
-            gain=scene.gain,
-            subpix=_SUBPIX,
-            **scene.masking(ids),
-        )[:2]
-        for factor in (COMPACT, WIDE)
+    (f1, s1, _), (f2, s2, _) = (
+        sum_circles(scene, columns["x"], columns["y"], ids, factor * fwhm_px) for factor in (COMPACT, WIDE)
     )
     positive = (f1 > 0) & (f2 > 0)
     f1, f2 = np.where(positive, f1, np.nan), np.where(positive, f2, np.nan)

@@ -12,13 +12,21 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import label
 
 from astrolake.errors import BadInput
-from astrolake.photometry.background import Sky, has_blank, native_image, native_variance
+from astrolake.photometry.background import (
+    FrameSky,
+    Piece,
+    Sky,
+    frame_sky,
+    has_blank,
+    native_image,
+    native_variance,
+)
 from astrolake.photometry.detection import Detections
 from astrolake.photometry.flags import Flag
+from astrolake.photometry.growth_kernels import N_RADII
 from astrolake.photometry.measure import Columns
-from astrolake.photometry.mesh import Box, FrameSky, Piece, frame_sky
+from astrolake.photometry.mesh import Box
 from astrolake.photometry.options import ExtractionOptions
-from astrolake.photometry.petrosian import N_RADII
 from astrolake.photometry.psf_frame import PsfInfo
 from astrolake.photometry.stellar_locus import StarLocus
 
