@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
 from astrolake.errors import BadInput
+from astrolake.photometry.noise_correlation import NoiseCorrelation, noise_correlation
 from astrolake.photometry.options import ExtractionOptions
 
 Image = NDArray[np.float32]
@@ -46,6 +47,10 @@ class Sky:
         Pixels without a usable value; None when there are none.
     global_level, global_rms : float
         Median of the background map and of its noise.
+    noise_is_given : bool
+        Whether the noise is that of a variance image.
+    correlation : NoiseCorrelation or None
+        How the noise of neighbouring pixels goes together; None where it is independent, or was not looked at.
     """
 
     residual: Image
@@ -54,6 +59,8 @@ class Sky:
     bad: Mask | None
     global_level: float
     global_rms: float
+    noise_is_given: bool = False
+    correlation: NoiseCorrelation | None = None
 
 
 def native_image(
@@ -156,13 +163,21 @@ def subtract_background(
         model = sep.Background(pixels[np.newaxis, :], bw=pixels.size, bh=1)
     global_level, global_rms = float(model.globalback), _checked_rms(model)
     level = np.full_like(image, global_level) if flat else model.back(dtype=np.float32)
+    given = noise is not None
     if noise is None and options.noise == "local" and not flat:
         noise = model.rms(dtype=np.float32)
         np.maximum(noise, np.float32(_NOISE_FLOOR * global_rms), out=noise)
     residual = image - level
     if bad is not None:
         residual[bad] = 0
-    return Sky(residual, level, global_rms if noise is None else noise, bad, global_level, global_rms)
+    whole = global_rms if noise is None else noise
+    return Sky(residual, level, whole, bad, global_level, global_rms, given)
+
+
+def with_correlation(sky: Sky, segments: NDArray[np.int32] | None) -> Sky:
+    """Return the same sky with the correlation of its noise, measured where `segments` has no source."""
+    found = noise_correlation(sky.residual, sky.noise, sky.bad, segments, noise_is_given=sky.noise_is_given)
+    return sky if found is None else replace(sky, correlation=found)
 
 
 def _checked_rms(model: Any) -> float:

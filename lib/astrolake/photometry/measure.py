@@ -57,6 +57,17 @@ class Scene:
         """Return SEP's arguments that leave out the pixels of all sources but the own."""
         return {} if self.segments is None else {"segmap": self.segments, "seg_id": ids}
 
+    def sum_error(self, flux: Float64, error: Float64, area_px: Float64 | float) -> Float64:
+        """Return the error of sums of pixels, given that for independent noise, where theirs is correlated.
+
+        Photons of a source stay in the sum, whatever the pixels they are spread over.
+        """
+        if self.sky.correlation is None:
+            return error
+        photons = 0.0 if self.gain is None else np.maximum(flux, 0) / self.gain
+        sky = np.maximum(error**2 - photons, 0)
+        return np.asarray(np.sqrt(self.sky.correlation.in_circle(area_px) * sky + photons))
+
 
 def ellipses(objects: Objects) -> tuple[Float64, Float64, Float64]:
     """Return a, b (rms, px) and theta (radians, within +-pi/2) that SEP accepts for any detection."""
@@ -87,6 +98,7 @@ def kron_photometry(scene: Scene, objects: Objects, ids: Int32, options: Extract
     )
     flags = aperture_flags(sep_flags | moment_flags) | where(first_moment <= 0, Flag.NO_KRON_RADIUS)
     flags |= _coverage_flags(scene, (x, y, *shape, scale), masking)
+    error = scene.sum_error(flux, error, np.pi * shape[0] * shape[1] * scale**2)
     return {"flux_auto": flux, "flux_auto_err": error, "kron_radius": scale, "flags": flags}
 
 
@@ -121,18 +133,26 @@ def isophotal_photometry(scene: Scene, objects: Objects, segments: Int32) -> Col
         variance = np.asarray(objects["npix"] * noise**2, dtype=np.float64)
     if scene.gain is not None:
         variance = variance + np.maximum(flux, 0) / scene.gain
-    return {"flux_iso": flux, "flux_iso_err": np.sqrt(variance), "n_pixels": objects["npix"].astype(np.int32)}
+    error = scene.sum_error(flux, np.sqrt(variance), objects["npix"].astype(np.float64))
+    return {"flux_iso": flux, "flux_iso_err": error, "n_pixels": objects["npix"].astype(np.int32)}
 
 
-def centroids(scene: Scene, objects: Objects, half_light_px: Float64) -> Columns:
+def centroids(scene: Scene, objects: Objects, half_light_px: Float64, flux: Float64) -> Columns:
     """Return windowed centroids, SExtractor's XWIN_IMAGE with the first pixel centre at 0.
 
     The window knows no neighbours. Where it moved by more than half of the semi-major axis, or had no
     half-light radius to start from, the isophotal centroid stays and is flagged.
 
-    The errors are those of the isophotal centroid, sqrt(sum(s_i^2 (x_i - x)^2)) / sum(I_i), with the pixel
-    variances s_i^2 from sky and, with a gain, photon noise (ERRX2_IMAGE, SExtractor user's manual,
-    "Position and shape parameters"). They hold for uncorrelated noise.
+    Errors of windowed centroids are those of `windowed_error`. Those of isophotal ones are
+    sqrt(sum(s_i^2 (x_i - x)^2)) / sum(I_i), with the pixel variances s_i^2 from sky and, with a gain, photon
+    noise (ERRX2_IMAGE, SExtractor user's manual, "Position and shape parameters"); they leave out that noise
+    decides which pixels are above the threshold, and faint sources scatter by twice as much.
+
+    Parameters
+    ----------
+    scene, objects
+    half_light_px, flux : (n,) float64
+        Half-light radius and the flux it belongs to.
     """
     x, y = objects["x"], objects["y"]
     sigma = _SIGMA_PER_HALF_LIGHT * np.nan_to_num(half_light_px)
@@ -140,13 +160,48 @@ def centroids(scene: Scene, objects: Objects, half_light_px: Float64) -> Columns
     shift = np.hypot(x_win - x, y_win - y)
     # A NaN on either side compares false: it stays with the isophote.
     settled = (shift <= _MAX_SHIFT * objects["a"]) & np.isfinite(half_light_px)
+    error = windowed_error(scene, (x, y), sigma, flux)
+    windowed = settled & np.isfinite(error)
     return {
         "x": np.where(settled, x_win, x),
         "y": np.where(settled, y_win, y),
-        "x_err": np.sqrt(objects["errx2"]),
-        "y_err": np.sqrt(objects["erry2"]),
+        "x_err": np.where(windowed, error, np.sqrt(objects["errx2"])),
+        "y_err": np.where(windowed, error, np.sqrt(objects["erry2"])),
         "flags": where(~settled, Flag.ISOPHOTAL_CENTROID),
     }
+
+
+def windowed_error(
+    scene: Scene, position: tuple[Float64, Float64], sigma_px: Float64, flux: Float64
+) -> Float64:
+    """Return the error of a windowed centroid along one axis, px.
+
+    The square is SExtractor's ERRX2WIN, 4 sum(w_i^2 s_i^2 (x_i - x)^2) / sum(w_i I_i)^2 (user's manual,
+    "Windowed positional parameters"), for a round Gaussian of the window's width: the window w holds half of
+    the flux F, which makes it 8 pi sigma^4 s^2 / F^2 for the noise s of the sky, and 16 sigma^2 / 9 F for the
+    photon noise of F electrons.
+
+    Parameters
+    ----------
+    scene : Scene
+    position : (x, y), (n,) float64 each
+    sigma_px, flux : (n,) float64
+        Standard deviation of the window, and flux of the source.
+
+    Returns
+    -------
+    (n,) float64
+        NaN where the flux or the width is not positive.
+    """
+    noise = surroundings(scene.sky, *position)["background_rms"]
+    area = 4 * np.pi * sigma_px**2
+    known = (flux > 0) & (sigma_px > 0)
+    light = np.where(known, flux, np.nan)
+    sky = 2 * area * np.square(sigma_px * noise / light)
+    if scene.sky.correlation is not None:
+        sky = sky * scene.sky.correlation.in_circle(area)
+    photons = 0.0 if scene.gain is None else 16 / 9 * sigma_px**2 / (light * scene.gain)
+    return np.asarray(np.sqrt(sky + photons))
 
 
 def circular_photometry(
@@ -167,6 +222,7 @@ def circular_photometry(
             subpix=_SUBPIX_CIRCLE,
             **scene.masking(ids),
         )
+        error[:, i] = scene.sum_error(flux[:, i], error[:, i], np.pi * radius**2)
         flags |= aperture_flags(sep_flags)
     return {"flux_aper": flux, "flux_aper_err": error, "flags": flags}
 

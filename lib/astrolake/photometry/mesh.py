@@ -106,6 +106,7 @@ class FrameSky:
     def sky(self, box: Box) -> Sky:
         """Return a part of the frame without its background."""
         image, bad, noise = self.cut(box)
+        given = noise is not None
         level = self.level.evaluate(box, self.mesh_px)
         if noise is None and self.local_noise:
             noise = self.rms.evaluate(box, self.mesh_px)
@@ -114,7 +115,7 @@ class FrameSky:
         if bad is not None:
             residual[bad] = 0
         whole = self.global_rms if noise is None else noise
-        return Sky(residual, level, whole, bad, self.global_level, self.global_rms)
+        return Sky(residual, level, whole, bad, self.global_level, self.global_rms, given)
 
 
 def frame_sky(

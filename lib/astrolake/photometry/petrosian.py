@@ -155,6 +155,7 @@ def _add_fluxes(
             subpix=_SUBPIX,
             **scene.masking(ids),
         )
-        out["flux_petro"][at], out["flux_petro_err"][at] = flux, error
+        area = np.pi * (N_RADII * out["petro_radius"][at]) ** 2
+        out["flux_petro"][at], out["flux_petro_err"][at] = flux, scene.sum_error(flux, error, area)
         flags[known] = aperture_flags(sep_flags)
     return flags

@@ -96,6 +96,11 @@ class Growth:
         self.total = self.ratio(self.total_radius_px)
         self.scatter = self.ratio(_CORE_FWHM * model.fwhm_px).scatter
 
+    @property
+    def relative_error(self) -> float:
+        """Relative error of a total flux that has no noise: of the single star, and of the tie all share."""
+        return float(np.hypot(self.scatter, np.nan_to_num(self.total.error)))
+
     def ratio(self, radius_px: float) -> Ratio:
         """Return the flux of stars in an aperture over that of the fitted model in the same aperture."""
         stars = self.stars
