@@ -66,7 +66,7 @@ def test_a_blend_is_divided_the_same_way_wherever_the_image_is_cut(unit):
     image = np.float32(unit) * observed(gaussian_stars((360, 360), x, y, flux, 2.0), noise=3.0)
     sky = subtract_background(*native_image(image), options)
     below = np.s_[100:, 60:]
-    part = replace(sky, residual=sky.residual[below].copy(), level=sky.level[below])
+    part = replace(sky, residual=sky.residual[below].copy(), level=np.asarray(sky.level)[below])
     whole, cut = detect_sources(sky, options, 2.0 / unit), detect_sources(part, options, 2.0 / unit)
     assert np.count_nonzero(whole.objects["flag"] & sep.OBJ_MERGED) > 100
     # What the cut does not touch, nor a neighbour that it does.

@@ -52,7 +52,7 @@ def test_ellipses_are_always_fit_for_sep():
 
 def test_a_centroid_that_runs_to_a_neighbour_is_held_back():
     wide = np.full(len(IDS), 9.0)
-    columns = centroids(SCENE, FOUND.objects, wide)
+    columns = centroids(SCENE, FOUND.objects, wide, FOUND.objects["flux"])
     moved, _, _ = sep.winpos(SKY.residual, FOUND.objects["x"], FOUND.objects["y"], wide)
     assert abs(moved[FAINT] - 54.3) > 5
     assert abs(columns["x"][FAINT] - 54.3) < 0.3
@@ -60,7 +60,7 @@ def test_a_centroid_that_runs_to_a_neighbour_is_held_back():
 
 
 def test_a_centroid_without_half_light_radius_is_the_isophotal_one():
-    columns = centroids(SCENE, FOUND.objects, np.full(len(IDS), np.nan))
+    columns = centroids(SCENE, FOUND.objects, np.full(len(IDS), np.nan), FOUND.objects["flux"])
     np.testing.assert_array_equal(columns["x"], FOUND.objects["x"])
     assert (columns["flags"] == Flag.ISOPHOTAL_CENTROID).all()
 

@@ -61,7 +61,7 @@ def test_magnitudes_are_true_and_their_errors_too(kind):
 def test_a_gaussian_of_moffat_stars_is_tied_to_their_apertures():
     for mags in ((15, 18), (18, 20)):
         errors, _ = residuals(FIELD, GAUSSIAN, mags)
-        assert abs(np.median(errors)) < 3 * GAUSSIAN.info.psf.zero_point_error < 0.04
+        assert abs(np.median(errors)) < 3 * GAUSSIAN.info.psf.zero_point_error < 0.05
 
 
 def test_positions_are_good_to_the_noise():

@@ -76,9 +76,8 @@ def _annulus_photometry(
         # A position on the sky owns no pixel: an identifier that nobody has masks every source.
         owner = scene.segments[row, column]
         masking = scene.masking(np.where(owner > 0, owner, np.iinfo(np.int32).max).astype(np.int32))
-    total, error, sep_flags = sep.sum_circle(
-        sky.residual, x, y, radius_px, err=sky.noise, gain=scene.gain, **masking
-    )
+    total, error, sep_flags = sep.sum_circle(sky.residual, x, y, radius_px, err=sky.noise, **masking)
+    error = scene.error(total, error**2, np.pi * radius_px**2)
     usable = np.ones(blocked.shape, np.uint8) if sky.bad is None else np.logical_not(sky.bad).view(np.uint8)
     area = sep.sum_circle(usable, x, y, radius_px, **masking)[0]
     local = annulus_sky(sky.residual, blocked, x, y, annulus_px)
@@ -86,6 +85,8 @@ def _annulus_photometry(
     poor = local.n_pixels < _MIN_PIXELS
     offset, sigma = np.where(poor, 0, local.median), np.where(poor, noise, local.sigma)
     sky_variance = np.where(poor, 0, _MEDIAN_VARIANCE * sigma**2 / np.maximum(local.n_pixels, 1))
+    if sky.correlation is not None:
+        sky_variance = sky_variance * sky.correlation.in_circle(np.maximum(local.n_pixels, 1))
     covered = area > 0
     return {
         "flux": np.where(covered, total - area * offset, np.nan),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from astrolake.photometry.mesh import (
     measure_meshes,
     smooth_meshes,
 )
+from astrolake.photometry.noise_correlation import NoiseCorrelation, noise_correlation
 from astrolake.photometry.options import ExtractionOptions
 
 #: Pixels, bad pixels and, where it is given, the noise of each pixel.
@@ -83,6 +84,10 @@ class Sky:
         Pixels without a usable value; None when there are none.
     global_level, global_rms : float
         Median of the background map and of its noise.
+    noise_is_given : bool
+        Whether the noise is that of a variance image.
+    correlation : NoiseCorrelation or None
+        How the noise of neighbouring pixels goes together; None where it is independent or was not looked at.
     """
 
     residual: Image
@@ -91,6 +96,8 @@ class Sky:
     bad: Mask | None
     global_level: float
     global_rms: float
+    noise_is_given: bool = False
+    correlation: NoiseCorrelation | None = None
 
 
 def native_image(
@@ -237,7 +244,14 @@ class FrameSky:
             bad,
             self.global_level,
             self.global_rms,
+            given is not None,
         )
+
+
+def with_correlation(sky: Sky, segments: NDArray[np.int32] | None) -> Sky:
+    """Return the same sky with the correlation of its noise, measured where `segments` has no source."""
+    found = noise_correlation(sky.residual, sky.noise, sky.bad, segments, noise_is_given=sky.noise_is_given)
+    return sky if found is None else replace(sky, correlation=found)
 
 
 def frame_sky(

@@ -64,8 +64,11 @@ class CalibrationPlan:
         extract: Extractor,
     ) -> dict[str, Any]:
         """Return the columns of the completeness of an image; none when it is unknown."""
+        stars = found.info.stars
         depth = float(
-            point_source_depth(found.info.background_rms, found.info.stars.noise_area_px, zero_point)
+            point_source_depth(
+                found.info.background_rms * stars.noise_excess, stars.noise_area_px, zero_point
+            )
         )
         if not self.n_injected or zero_point is None or not math.isfinite(depth):
             return {}

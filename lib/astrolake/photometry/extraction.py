@@ -8,7 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from astrolake.errors import BadArguments, BadInput
-from astrolake.photometry.background import Sky, native_image, native_variance, subtract_background
+from astrolake.photometry.background import (
+    Sky,
+    native_image,
+    native_variance,
+    subtract_background,
+    with_correlation,
+)
 from astrolake.photometry.detection import Detections, detect_sources
 from astrolake.photometry.flags import Flag, flags_within, object_flags
 from astrolake.photometry.measure import (
@@ -202,6 +208,7 @@ def _extract(
     """Detect and measure the sources of an image without background."""
     gain, saturation = camera.gain, camera.saturation
     found = detect_sources(sky, options, gain)
+    sky = with_correlation(sky, found.segments)
     columns = measure_detections(sky, found, options, gain)
     columns["flags"] |= _spoilt(sky, found, camera, flag_image)
     stars, extension = star_locus(_scene(sky, found, options, gain), columns)
@@ -283,7 +290,7 @@ def measure_detections(
     flags = object_flags(objects["flag"]) | np.int32(found.flags | (Flag.NO_GAIN if gain is None else 0))
     kron = kron_photometry(scene, objects, ids, options)
     radial = radial_photometry(scene, objects, ids, kron["flux_auto"])
-    centre = centroids(scene, objects, radial["flux_radius"])
+    centre = centroids(scene, objects, radial["flux_radius"], kron["flux_auto"])
     aper = circular_photometry(scene, centre["x"], centre["y"], ids, options.aperture_radii_px)
     for part in (kron, radial, centre, aper):
         flags |= part.pop("flags")

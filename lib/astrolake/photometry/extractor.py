@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from astrolake.errors import BadArguments, BadInput, MissingColumns
 from astrolake.photometry.annulus import annulus_photometry
-from astrolake.photometry.background import Sky
+from astrolake.photometry.background import Sky, with_correlation
 from astrolake.photometry.detection import Detections, detect_sources
 from astrolake.photometry.extraction import extract_frame, measure_detections, prepare_sky
 from astrolake.photometry.flags import Flag
@@ -160,6 +160,7 @@ class SourceExtractor:
         gain = table.attrs.get("gain") if gain is None else gain
         sky = prepare_sky(image_data, None, None, self.options)
         found = detect_sources(sky, self.options, gain)
+        sky = with_correlation(sky, found.segments)
         x, y = _positions(table)
         measured = annulus_photometry(Scene(sky, found.segments, gain), x, y, aperture_radius, annulus)
         out = _joined(table, measured, gain)
@@ -275,6 +276,7 @@ class SourceExtractor:
         gain = table.attrs.get("gain") if gain is None else gain
         sky = prepare_sky(image_data, None, None, options)
         found = detect_sources(sky, options, gain)
+        sky = with_correlation(sky, found.segments)
         columns = measure_detections(sky, found, options, gain)
         x, y = _positions(table)
         ny, nx = sky.residual.shape

@@ -11,11 +11,11 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
 from astrolake.errors import BadArguments
-from astrolake.photometry.background import Sky
+from astrolake.photometry.background import Sky, with_correlation
 from astrolake.photometry.extraction import prepare_sky
 from astrolake.photometry.flags import Flag, aperture_flags, where
 from astrolake.photometry.magnitudes import magnitude
-from astrolake.photometry.measure import Columns, Float64
+from astrolake.photometry.measure import Columns, Float64, Scene
 from astrolake.photometry.options import ExtractionOptions
 
 _FWHM_PER_SIGMA = math.sqrt(8 * math.log(2))
@@ -74,7 +74,7 @@ def forced_photometry(
             "and gain, and no negative width"
         )
     x, y = (np.asarray(axis, dtype=np.float64) for axis in (x, y))
-    sky = prepare_sky(data, bad, variance, ExtractionOptions())
+    sky = with_correlation(prepare_sky(data, bad, variance, ExtractionOptions()), None)
     ny, nx = sky.residual.shape
     inside = (x > -0.5) & (y > -0.5) & (x < nx - 0.5) & (y < ny - 0.5)
     found = {name: np.full(x.size, np.nan) for name in ("flux", "flux_err")}
@@ -91,16 +91,18 @@ def _sums(
 ) -> tuple[Float64, Float64, NDArray[np.int32]]:
     """Return flux, error and flags of apertures on the image."""
     if smooth_sigma_px < _NARROWEST_SIGMA:
-        flux, error, sep_flags = sep.sum_circle(
-            sky.residual, x, y, radius_px, err=sky.noise, gain=gain, subpix=_SUBPIX
-        )
+        flux, error, sep_flags = sep.sum_circle(sky.residual, x, y, radius_px, err=sky.noise, subpix=_SUBPIX)
+        error = Scene(sky, None, gain).error(flux, error**2, math.pi * radius_px**2)
     else:
         image = gaussian_filter(sky.residual, smooth_sigma_px, mode="constant", truncate=_REACH_SIGMA)
         flux, _, sep_flags = sep.sum_circle(image, x, y, radius_px, subpix=_SUBPIX)
         row, column = np.rint(y).astype(np.intp), np.rint(x).astype(np.intp)
         noise = sky.noise[row, column] if isinstance(sky.noise, np.ndarray) else sky.noise
         photons = 0.0 if gain is None else np.maximum(flux, 0) / gain
-        error = np.sqrt(np.square(noise) * smoothed_area_px(radius_px, smooth_sigma_px) + photons)
+        area = smoothed_area_px(radius_px, smooth_sigma_px)
+        if sky.correlation is not None:
+            area *= float(sky.correlation.in_circle(math.pi * radius_px**2))
+        error = np.sqrt(np.square(noise) * area + photons)
     flags = aperture_flags(sep_flags)
     if sky.bad is not None:
         spoilt = sep.sum_circle(sky.bad.view(np.uint8), x, y, radius_px, subpix=_SUBPIX)[0]

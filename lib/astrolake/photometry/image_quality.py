@@ -92,7 +92,8 @@ def quality_row(
         Further columns: those of the completeness, and the shift that was taken away from positions.
     """
     info, pixel = found.info, image["pixel_scale_arcsec"]
-    area = info.stars.noise_area_px
+    # Of a star's matched filter, correlated noise counts as more pixels.
+    area = info.stars.noise_area_px * info.stars.noise_excess**2
     low, high = info.noise_range
     row: dict[str, Any] = {name: image[name] for name in _OF_THE_IMAGE}
     row |= {

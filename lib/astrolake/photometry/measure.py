@@ -72,9 +72,14 @@ class Scene:
             _NOTHING_MASKED if self.segments is None else self.segments,
         )
 
-    def error(self, flux: Float64, variance: Float64) -> Float64:
-        """Return the error of fluxes: the variance by the noise and, with a gain, that of the photons."""
+    def error(self, flux: Float64, variance: Float64, area_px: Float64 | float) -> Float64:
+        """Return the error of sums of pixels, from their variance by independent noise and their photons.
+
+        Where the noise is correlated, its variance is that of a circle of this area.
+        """
         photons = 0.0 if self.gain is None else np.fmax(flux, 0) / self.gain
+        if self.sky.correlation is not None:
+            variance = variance * self.sky.correlation.in_circle(area_px)
         total: Float64 = np.sqrt(variance + photons)
         return total
 
@@ -111,7 +116,7 @@ def kron_photometry(scene: Scene, objects: Objects, ids: Int32, options: Extract
     flags |= where(own < (1 - _CROWDED) * whole, Flag.NEIGHBOURS) | where(good < whole, Flag.BAD_PIXELS)
     return {
         "flux_auto": flux,
-        "flux_auto_err": scene.error(flux, variance),
+        "flux_auto_err": scene.error(flux, variance, np.pi * places[2] * places[3] * scale**2),
         "kron_radius": scale,
         "flags": flags,
     }
@@ -127,20 +132,27 @@ def isophotal_photometry(scene: Scene, objects: Objects, segments: Int32) -> Col
         variance = np.asarray(objects["npix"] * noise**2, dtype=np.float64)
     return {
         "flux_iso": flux,
-        "flux_iso_err": scene.error(flux, variance),
+        "flux_iso_err": scene.error(flux, variance, objects["npix"].astype(np.float64)),
         "n_pixels": objects["npix"].astype(np.int32),
     }
 
 
-def centroids(scene: Scene, objects: Objects, half_light_px: Float64) -> Columns:
+def centroids(scene: Scene, objects: Objects, half_light_px: Float64, flux: Float64) -> Columns:
     """Return windowed centroids, SExtractor's XWIN_IMAGE with the first pixel centre at 0.
 
     The window knows no neighbours. Where it moved by more than half of the semi-major axis, or had no
     half-light radius to start from, the isophotal centroid stays and is flagged.
 
-    The errors are those of the isophotal centroid, sqrt(sum(s_i^2 (x_i - x)^2)) / sum(I_i), with the pixel
-    variances s_i^2 from sky and, with a gain, photon noise (ERRX2_IMAGE, SExtractor user's manual,
-    "Position and shape parameters"). They hold for uncorrelated noise.
+    Errors of windowed centroids are those of `windowed_error`. Those of isophotal ones are
+    sqrt(sum(s_i^2 (x_i - x)^2)) / sum(I_i), with the pixel variances s_i^2 from sky and, with a gain, photon
+    noise (ERRX2_IMAGE, SExtractor user's manual, "Position and shape parameters"); they leave out that noise
+    decides which pixels are above the threshold, and faint sources scatter by twice as much.
+
+    Parameters
+    ----------
+    scene, objects
+    half_light_px, flux : (n,) float64
+        Half-light radius and the flux it belongs to.
     """
     x, y = objects["x"], objects["y"]
     sigma = _SIGMA_PER_HALF_LIGHT * np.nan_to_num(half_light_px)
@@ -149,13 +161,48 @@ def centroids(scene: Scene, objects: Objects, half_light_px: Float64) -> Columns
     shift = np.hypot(x_win - x, y_win - y)
     # A NaN on either side compares false: it stays with the isophote.
     settled = (shift <= _MAX_SHIFT * objects["a"]) & np.isfinite(half_light_px)
+    error = windowed_error(scene, (x, y), sigma, flux)
+    windowed = settled & np.isfinite(error)
     return {
         "x": np.where(settled, x_win, x),
         "y": np.where(settled, y_win, y),
-        "x_err": np.sqrt(objects["errx2"]),
-        "y_err": np.sqrt(objects["erry2"]),
+        "x_err": np.where(windowed, error, np.sqrt(objects["errx2"])),
+        "y_err": np.where(windowed, error, np.sqrt(objects["erry2"])),
         "flags": where(~settled, Flag.ISOPHOTAL_CENTROID),
     }
+
+
+def windowed_error(
+    scene: Scene, position: tuple[Float64, Float64], sigma_px: Float64, flux: Float64
+) -> Float64:
+    """Return the error of a windowed centroid along one axis, px.
+
+    The square is SExtractor's ERRX2WIN, 4 sum(w_i^2 s_i^2 (x_i - x)^2) / sum(w_i I_i)^2 (user's manual,
+    "Windowed positional parameters"), for a round Gaussian of the window's width: the window w holds half of
+    the flux F, which makes it 8 pi sigma^4 s^2 / F^2 for the noise s of the sky, and 16 sigma^2 / 9 F for the
+    photon noise of F electrons.
+
+    Parameters
+    ----------
+    scene : Scene
+    position : (x, y), (n,) float64 each
+    sigma_px, flux : (n,) float64
+        Standard deviation of the window, and flux of the source.
+
+    Returns
+    -------
+    (n,) float64
+        NaN where the flux or the width is not positive.
+    """
+    noise = surroundings(scene.sky, *position)["background_rms"]
+    area = 4 * np.pi * sigma_px**2
+    known = (flux > 0) & (sigma_px > 0)
+    light = np.where(known, flux, np.nan)
+    sky = 2 * area * np.square(sigma_px * noise / light)
+    if scene.sky.correlation is not None:
+        sky = sky * scene.sky.correlation.in_circle(area)
+    photons = 0.0 if scene.gain is None else 16 / 9 * sigma_px**2 / (light * scene.gain)
+    return np.asarray(np.sqrt(sky + photons))
 
 
 def circular_photometry(
@@ -178,7 +225,7 @@ def sum_circles(
     sums, cut = np.empty((2, len(x))), np.empty(len(x), bool)
     places = np.stack([x, y, np.full(len(x), radius_px)])
     circle_sums(scene.arrays(), ids, places, _SUBPIXELS, sums, cut)
-    return sums[0], scene.error(*sums), cut
+    return sums[0], scene.error(sums[0], sums[1], np.pi * radius_px**2), cut
 
 
 def shapes(objects: Objects) -> Columns:

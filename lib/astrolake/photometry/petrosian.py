@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astrolake.photometry.flags import Flag, where
-from astrolake.photometry.growth_kernels import radial_measures
+from astrolake.photometry.growth_kernels import N_RADII, radial_measures
 from astrolake.photometry.measure import Columns, Float64, Int32, Objects, Scene, ellipses
 
 #: Curves reach this many semi-major axes; those that turn out too short are measured again.
@@ -55,7 +55,7 @@ def radial_photometry(scene: Scene, objects: Objects, ids: Int32, flux_auto: Flo
         "petro_r50": r50,
         "petro_r90": r90,
         "flux_petro": flux,
-        "flux_petro_err": scene.error(flux, variance),
+        "flux_petro_err": scene.error(flux, variance, np.pi * (N_RADII * petro) ** 2),
         "flags": where(cut, Flag.APERTURE_INCOMPLETE) | where(np.isnan(petro), Flag.NO_PETROSIAN_RADIUS),
     }
 

@@ -127,6 +127,7 @@ class Fitter:
             self.flux = np.where(np.isfinite(flux), flux, 0.0)
             self._painter.paint(self.x, self.y, self.flux)
         self._blocks = np.zeros((len(self.links.first), 3, 3))
+        self._correlated = _correlated_variance(canvas, model)
         self._paired = (np.full(len(x), np.nan), np.full(len(x), np.nan))
         self._restless = np.zeros(len(x), dtype=bool)
 
@@ -248,6 +249,13 @@ class Fitter:
             total += light / np.float32(self.canvas.gain)
         return np.asarray(total)
 
+    def _summed_variance(self, variance: Float32, weight: Float32) -> Float32:
+        """Return the variances that pixels bring into a weighted sum, whose sky noise may be correlated."""
+        if self._correlated == 1.0:
+            return variance
+        sky = np.where(weight > 0, 1 / np.where(weight > 0, weight, 1), 0)
+        return np.asarray(variance + np.float32(self._correlated - 1.0) * sky)
+
     def _refresh_pairs(self) -> None:
         """Compute the blocks of the Hessian that couple linked sources, where they moved since."""
         moved = np.hypot(self.x - self._paired[0], self.y - self._paired[1])
@@ -270,7 +278,7 @@ class Fitter:
             other = other.swapaxes(1, 2)
             out[0, rows] = np.matmul(mine, other)
             if noise:
-                factor = (self._variance(first, weight) * weight)[:, None]
+                factor = (self._summed_variance(self._variance(first, weight), weight) * weight)[:, None]
                 out[1, rows] = np.matmul(mine * factor, other)
         return out[0], out[1]
 
@@ -319,7 +327,8 @@ class Fitter:
         variance = self._variance(part, weight)
         weighted, transposed = design * weight[:, None], design.swapaxes(1, 2)
         hessian = np.matmul(weighted, transposed)
-        noise = np.matmul(weighted * (weight * variance)[:, None], transposed)
+        summed = self._summed_variance(variance, weight)
+        noise = np.matmul(weighted * (weight * summed)[:, None], transposed)
         used = weight > 0
         light = design[:, 0] * (self.model.error * self.flux[part]).astype(np.float32)[:, None]
         inverse = np.where(used, 1 / np.where(used, variance + light**2, 1), 0)
@@ -343,3 +352,11 @@ class Fitter:
         scale = np.maximum(np.abs(self.flux[part]), 1 / np.sqrt(norm)) * self.model.width()
         power = (weight * wider**2).sum(axis=1).clip(min=_TINY)
         return np.asarray((weight * wider * residual).sum(axis=1) / power / scale)
+
+
+def _correlated_variance(canvas: Canvas, model: PsfModel) -> float:
+    """Return the variance of a sum of pixels weighed by the model over that of independent noise."""
+    if canvas.correlation is None:
+        return 1.0
+    sigma = model.fwhm_px / np.sqrt(8 * np.log(2))
+    return canvas.correlation.in_profile(4 * np.pi * sigma**2)

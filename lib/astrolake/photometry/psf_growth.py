@@ -21,7 +21,7 @@ _CLIP_ROUNDS, _CLIP_SIGMA = 5, 3.0
 #: Stars differ by this much anyway: the brightest few must not decide alone.
 _FLOOR = 0.003
 #: Stars needed for a ratio that varies over the field; how much it is expected to vary from centre to edge.
-_MIN_FOR_SLOPE, _SLOPE_PRIOR = 15, 0.03
+_MIN_FOR_SLOPE, _SLOPE_PRIOR = 6, 0.03
 _SUBPIX = 5
 
 
@@ -96,6 +96,11 @@ class Growth:
         self.total = self.ratio(self.total_radius_px)
         self.scatter = self.ratio(_CORE_FWHM * model.fwhm_px).scatter
 
+    @property
+    def relative_error(self) -> float:
+        """Relative error of a total flux that has no noise: of the single star, and of the tie all share."""
+        return float(np.hypot(self.scatter, np.nan_to_num(self.total.error)))
+
     def ratio(self, radius_px: float) -> Ratio:
         """Return the flux of stars in an aperture over that of the fitted model in the same aperture."""
         stars = self.stars
@@ -115,21 +120,22 @@ class Growth:
         basis = FieldBasis.of_shape(1 if len(measured) >= _MIN_FOR_SLOPE else 0, self._canvas.shape)
         terms = basis(stars.x, stars.y)
         prior = np.diag([1e-9] + [1 / _SLOPE_PRIOR**2] * (basis.n_terms - 1))
-        weight = 1 / error**2
+        weight, scatter = 1 / error**2, 1.0
         used = np.abs(measured - np.median(measured)) < np.maximum(5 * error, 0.1)
         if not used.any():  # two groups of stars, and the median in neither
             used = np.ones(len(measured), dtype=bool)
-        for _ in range(_CLIP_ROUNDS):
-            weights = np.where(used, weight, 0)
+        for round_ in range(_CLIP_ROUNDS):
+            # Stars that differ by more than their noise tell the less of a slope.
+            weights = np.where(used, weight / scatter**2, 0)
             matrix = (terms * weights[:, None]).T @ terms + prior
             rest = measured - terms @ np.linalg.solve(matrix, terms.T @ (weights * measured))
+            scatter = max(1.0, float(np.sqrt(np.mean((rest / error)[used] ** 2))))
             limit = _CLIP_SIGMA * max(1.0, SIGMA_PER_MAD * float(np.median(np.abs(rest / error)[used])))
             kept = np.abs(rest) < limit * error
-            if (kept == used).all() or not kept.any():
+            if (round_ and (kept == used).all()) or not kept.any():
                 break
             used = kept
-        scatter = max(1.0, float(np.sqrt(np.mean((rest / error)[used] ** 2))))
-        sigma = scatter * float(np.sqrt(np.linalg.inv(matrix)[0, 0]))
+        sigma = float(np.sqrt(np.linalg.inv(matrix)[0, 0]))
         # Squares in excess of the noise, weighted by the inverse variance of a square: bright stars tell.
         excess = rest**2 - (error**2 - _FLOOR**2)
         spread = float(np.average(excess[used], weights=weight[used] ** 2))

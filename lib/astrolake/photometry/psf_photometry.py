@@ -166,7 +166,7 @@ class PsfPhotometry:
             "x_psf_err": fit.x_err,
             "y_psf_err": fit.y_err,
             "flux_psf": fit.flux * scale,
-            "flux_psf_err": np.hypot(fit.flux_err, self.growth.scatter * fit.flux) * np.abs(scale),
+            "flux_psf_err": np.hypot(fit.flux_err, self.growth.relative_error * fit.flux) * np.abs(scale),
             "psf_chi2": fit.chi2,
             "psf_sharpness": fit.sharpness,
             "flags": fit.flags | np.int32(self.psf.flags),

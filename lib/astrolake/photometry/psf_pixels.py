@@ -9,6 +9,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from astrolake.photometry.background import Sky
+from astrolake.photometry.noise_correlation import NoiseCorrelation
 from astrolake.photometry.psf_model import Float32, Float64, Index, PsfModel
 
 #: Pixels of stamps in memory at a time: bounds the memory, not the result.
@@ -37,6 +38,8 @@ class Canvas:
         The unit of the pixels, in units of the image.
     gain : float or None
         Electrons per unit.
+    correlation : NoiseCorrelation or None
+        How the noise of neighbouring pixels goes together.
     """
 
     image: Float32
@@ -45,6 +48,7 @@ class Canvas:
     pad: int
     unit: float
     gain: float | None
+    correlation: NoiseCorrelation | None = None
 
     @classmethod
     def of_sky(cls, sky: Sky, gain: float | None, pad: int, saturation: float | None = None) -> Canvas:
@@ -63,7 +67,8 @@ class Canvas:
             unusable |= sky.residual + np.asarray(sky.level) >= saturation
         variance[inner][unusable] = np.inf
         drawn = np.zeros(shape, np.float32)
-        return cls(image, variance, drawn, pad, unit, None if gain is None else gain * unit)
+        electrons = None if gain is None else gain * unit
+        return cls(image, variance, drawn, pad, unit, electrons, sky.correlation)
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -46,11 +46,14 @@ class StarLocus:
         adds up (King 1983, PASP 95, 163).
     n_stars : int
         Stars used.
+    noise_excess : float
+        Noise that the matched filter really adds up, over that of independent pixels.
     """
 
     fwhm_px: float
     noise_area_px: float
     n_stars: int
+    noise_excess: float = 1.0
 
     @classmethod
     def mean(cls, parts: Sequence[StarLocus]) -> StarLocus:
@@ -59,8 +62,10 @@ class StarLocus:
         n_stars = sum(part.n_stars for part in parts)
         if not known:
             return cls(np.nan, np.nan, n_stars)
-        fwhm, area = np.median([(part.fwhm_px, part.noise_area_px) for part in known], axis=0)
-        return cls(float(fwhm), float(area), n_stars)
+        fwhm, area, excess = np.median(
+            [(part.fwhm_px, part.noise_area_px, part.noise_excess) for part in known], axis=0
+        )
+        return cls(float(fwhm), float(area), n_stars, float(excess))
 
 
 def star_locus(scene: Scene, columns: Columns) -> tuple[StarLocus, Columns]:
@@ -88,13 +93,15 @@ def star_locus(scene: Scene, columns: Columns) -> tuple[StarLocus, Columns]:
     fwhm, area = _profile(scene, columns, stars)
     if not (np.isfinite(fwhm) and fwhm > 0):
         return StarLocus(np.nan, np.nan, len(stars)), nothing
+    correlation = scene.sky.correlation
+    excess = 1.0 if correlation is None else correlation.in_profile(area) ** 0.5
     contrast, error = _contrast(scene, columns, fwhm)
     stars = stars[np.isfinite(contrast[stars])]
     if len(stars) < _MIN_STARS:
-        return StarLocus(fwhm, area, len(stars)), nothing
+        return StarLocus(fwhm, area, len(stars), excess), nothing
     expected, scatter = _trend(columns, contrast, error, stars)
     extension = {"extension": contrast - expected, "extension_err": np.hypot(error, scatter)}
-    return StarLocus(fwhm, area, len(stars)), extension
+    return StarLocus(fwhm, area, len(stars), excess), extension
 
 
 def _likely_stars(columns: Columns) -> NDArray[np.intp]:
