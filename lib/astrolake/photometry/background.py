@@ -50,7 +50,7 @@ class Sky:
     noise_is_given : bool
         Whether the noise is that of a variance image.
     correlation : NoiseCorrelation or None
-        How the noise of neighbouring pixels goes together; None where it is independent, or was not looked at.
+        How the noise of neighbouring pixels goes together; None where it is independent or not known.
     """
 
     residual: Image
