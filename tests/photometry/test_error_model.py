@@ -69,3 +69,33 @@ def test_magnitudes_scatter_as_errors_with_a_fitted_zero_point_say(fields):
     assert abs(np.mean(mean_pulls)) < 0.8
     pull = np.concatenate(pulls)
     assert 0.75 < 1.4826 * np.median(np.abs(pull)) < 1.25
+
+
+@pytest.fixture(scope="module")
+def psf_fields():
+    """Return the magnitudes of stars down to 7 sigma, and errors over claimed errors of their PSF measures."""
+    mags, pulls = [], {name: [] for name in ("flux_psf", "x_psf", "x", "y")}
+    for seed in range(12):
+        x, y = grid(SIZE, 40, seed)
+        mag = np.random.default_rng(seed).uniform(16.5, 21.0, len(x))
+        truth = {"flux_psf": 10 ** (-0.4 * (mag - ZERO_POINT)), "x_psf": x, "x": x, "y": y}
+        image = gaussian_stars((SIZE, SIZE), x, y, truth["flux_psf"], SIGMA_PX)
+        image = observed(image, noise=4.0, gain=GAIN, seed=seed)
+        columns = extract_frame(image, gain=GAIN, options=ExtractionOptions(psf="gaussian")).columns
+        index, distance = nearest(columns, x, y)
+        seen = distance < 1
+        mags.append(mag[seen])
+        for name, values in truth.items():
+            error = columns[f"{name}_err"][index[seen]]
+            pulls[name].append((columns[name][index[seen]] - values[seen]) / error)
+    return np.concatenate(mags), {name: np.concatenate(values) for name, values in pulls.items()}
+
+
+@pytest.mark.parametrize(("bright", "faint"), [(16.5, 18.0), (18.0, 19.0), (19.0, 20.0), (20.0, 21.0)])
+@pytest.mark.parametrize("name", ["flux_psf", "x_psf", "x", "y"])
+def test_psf_fluxes_and_positions_scatter_as_their_errors_say(psf_fields, name, bright, faint):
+    mag, pulls = psf_fields
+    pull = pulls[name][(mag > bright) & (mag <= faint)]
+    assert len(pull) > 400
+    assert 0.87 < pull.std() < 1.13
+    assert abs(np.median(pull)) < 0.35

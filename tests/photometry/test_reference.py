@@ -108,10 +108,17 @@ def sweep(survey_data):
 @pytest.mark.data
 @pytest.mark.parametrize(
     ("psf", "band", "tolerance"),
-    [*(("moffat", band, 0.02) for band in "griz"), ("none", "r", 0.02), ("none", "z", 0.05)],
+    [
+        *(("moffat", band, 0.02) for band in "gri"),
+        *(("moffat", band, 0.035) for band in "uz"),
+        *(("none", "r", 0.02), ("none", "z", 0.05)),
+    ],
 )
 def test_sdss_frames_have_the_zero_point_of_nanomaggies(survey_data, sweep, psf, band, tolerance):
-    """Without PSF fluxes the wings in z count, too, which hold more than SDSS's PSF magnitudes do."""
+    """In u and z SDSS's PSF magnitudes are off its own apertures: see `test_psf_surveys`.
+
+    Without PSF fluxes the wings in z count, too, which hold more than SDSS's PSF magnitudes do.
+    """
     path = survey_data / "images_sdss" / f"frame-{band}-004510-4-0030.fits.bz2"
     image = scan_file(str(path)).images[0]
     reference = Reference(

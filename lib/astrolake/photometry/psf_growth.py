@@ -110,6 +110,8 @@ class Growth:
         left, _, _ = sep.sum_circle(self._residual, stars.x, stars.y, radius_px, subpix=_SUBPIX)
         area = np.pi * radius_px**2
         variance = (area + area**2 / self._sky_area) * self._noise**2
+        if self._canvas.correlation is not None:
+            variance *= float(self._canvas.correlation.in_circle(area))
         # The photon noise of the stars is common to both fluxes, but for the wings.
         error = np.sqrt(variance / expected**2 + _FLOOR**2)
         return self._fit(1 + (left - area * self._sky) / expected, error)
