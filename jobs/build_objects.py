@@ -27,11 +27,9 @@ class BuildObjectsArgs(JobArgs):
 
     def check(self) -> None:
         """Refuse radii that the association refuses, before Spark starts."""
-        if not MIN_RADIUS_ARCSEC <= self.match_radius_arcsec <= MAX_RADIUS_ARCSEC:
-            raise BadArguments(
-                f"--match-radius-arcsec {self.match_radius_arcsec}: give a radius in "
-                f"[{MIN_RADIUS_ARCSEC}, {MAX_RADIUS_ARCSEC}]"
-            )
+        if not MIN_RADIUS_ARCSEC <= (radius := self.match_radius_arcsec) <= MAX_RADIUS_ARCSEC:
+            allowed = f"[{MIN_RADIUS_ARCSEC}, {MAX_RADIUS_ARCSEC}]"
+            raise BadArguments(f"--match-radius-arcsec {radius}: give a radius in {allowed}")
         if self.dust_map and self.ebv_table:
             raise BadArguments("--dust-map and --ebv-table both tell E(B-V); give one of them")
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from functools import cached_property
-from typing import cast
 
 from astrolake.crossmatch.columns import crossmatch_table
-from astrolake.crossmatch.options import MatchOptions, by_side, priors_of, sigma_of
+from astrolake.crossmatch.options import match_options
 from astrolake.crossmatch.spark import LEFT, match_reports, plan_match
 from astrolake.job import Job, JobArgs, JobContext, Outcome, flag, main
 from astrolake.lake.cells import CELL_ROWS
 from astrolake.lake.staging import Staged, collect_reports
-from astrolake.sky.matching import MODES, Mode
-from astrolake.sky.region import FORMS, parse_region
+from astrolake.sky.matching import MODES
+from astrolake.sky.region import FORMS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,10 +27,7 @@ class CrossmatchCatalogsArgs(JobArgs):
     select: tuple[str, ...] = flag((), help="columns carried along: left:a,b right:c")
     epoch: float = flag(0.0, help="Julian year to bring both sides to by proper motion (0: as they are)")
     region: str = flag("", help=f"match left rows in a region only: {FORMS}")
-    sigma_column: tuple[str, ...] = flag(
-        (),
-        help="positional errors, columns or arcsec: left:ra_error,dec_error right:0.1; gives probabilities",
-    )
+    sigma_column: tuple[str, ...] = flag((), help="errors, columns or arcsec, left:ra_err,dec_err right:0.1")
     completeness: float = flag(1.0, help="share of left rows with a counterpart, for the probabilities")
     density_deg2: float = flag(0.0, help="right rows per square degree, for the probabilities (0: measured)")
     magnitude_prior: tuple[str, ...] = flag(
@@ -42,26 +37,15 @@ class CrossmatchCatalogsArgs(JobArgs):
 
     def check(self) -> None:
         """Refuse what no match could use, before Spark starts."""
-        _ = self.options
-
-    @cached_property
-    def options(self) -> MatchOptions:
-        """The flags as options of a match."""
-        columns, sigma = by_side("--select", self.select), by_side("--sigma-column", self.sigma_column)
-        return MatchOptions(
-            self.radius_arcsec, cast(Mode, self.mode), self.n, self.epoch or None,
-            parse_region(self.region) if self.region else None, columns["left"], columns["right"],
-            sigma_of("--sigma-column", sigma["left"]), sigma_of("--sigma-column", sigma["right"]),
-            self.completeness, self.density_deg2 or None, self.cell_rows,
-            priors_of("--magnitude-prior", self.magnitude_prior),
-        )  # fmt: skip
+        match_options(self)
 
 
 def run(args: CrossmatchCatalogsArgs, context: JobContext) -> Outcome:
     """Match cell by cell and replace the pair's table; units are left rows (of the region)."""
+    options = match_options(args)
     left, right = ((name, context.snapshot(name)) for name in (args.left, args.right))
-    matching = plan_match(context.spark, left, right, args.options)
-    table = crossmatch_table(matching.left, matching.right, args.options)
+    matching = plan_match(context.spark, left, right, options)
+    table = crossmatch_table(matching.left, matching.right, options)
     staged, counts = collect_reports(match_reports(context.spark, matching, context.writer.stage_spec(table)))
     written = context.writer.replace_staged(staged.get(table.name, Staged()), table)
     seen = counts.get(LEFT, 0)

@@ -5,13 +5,9 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-from astrolake.data_access.catalog_files import FORMATS, ReadOptions, list_inputs
-from astrolake.data_access.spark import plan_catalog, stage_catalog
-from astrolake.errors import BadArguments
+from astrolake.data_access.catalog_files import FORMATS, ReadOptions, list_inputs, read_options
+from astrolake.data_access.spark import plan_catalog, replace_catalog, stage_catalog, stored_table
 from astrolake.job import Job, JobArgs, JobContext, Outcome, flag, main
-from astrolake.lake.declared import declared
-from astrolake.lake.writer import Replace
-from astrolake.schema.spark import spark_schema
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,31 +29,21 @@ class IngestCatalogArgs(JobArgs):
     @property
     def reading(self) -> ReadOptions:
         """How to read the files."""
-        hdu = int(self.hdu) if self.hdu.isdecimal() and self.hdu.isascii() else self.hdu or None
-        return ReadOptions(
-            self.ra_column or None, self.dec_column or None, self.columns, self.delimiter,
-            hdu=hdu, exclude=self.exclude, storage_options=self.storage_options,
-        )  # fmt: skip
+        text = {"columns": self.columns, "delimiter": self.delimiter, "exclude": self.exclude}
+        return read_options(
+            self.ra_column, self.dec_column, self.hdu, storage_options=self.storage_options, **text
+        )
 
 
 def run(args: IngestCatalogArgs, context: JobContext) -> Outcome:
     """Read every file on the executors and write the table; units are rows and unreadable files."""
     spark, writer = context.spark, context.writer
     files = list_inputs(args.input, args.format, args.storage_options)
-    old = writer.base(args.table, positional=True) if args.append else None
-    stored = None if old is None else declared(args.table, old)
+    stored = stored_table(writer, args.table) if args.append else None
     wanted = (args.reading, args.table, args.id_column or None, stored)
-    plan, readable, lost = plan_catalog(spark, files, *wanted)
-    if args.append and plan.columns.id is None:
-        raise BadArguments(
-            "--append needs an identifier of the rows, to tell new ones from old: name one by --id-column"
-        )
+    plan, readable, lost = plan_catalog(spark, files, *wanted, append=args.append)
     found = stage_catalog(spark, writer, plan, readable, lost)
-    what = None
-    if args.append:
-        ids = writer.staged_frame(found.rows, spark_schema(plan.table)).select("source_id")
-        what = Replace("source_id", ids)
-    written = writer.replace_staged(found.rows, plan.table, what)
+    written = replace_catalog(writer, plan, found, append=args.append)
     rejects = found.rejects if found.rejected else None
     return Outcome(found.seen, written.rows_new, found.rejected, [written], rejects)
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-from astrolake.errors import BadArguments
 from astrolake.job import Job, JobArgs, JobContext, Outcome, flag, main
 from astrolake.job.tables import chosen_tables
 from astrolake.lake.maintain import compact_table, vacuum_staging, vacuum_table
-from astrolake.lake.vacuum import MOST_HOURS
+from astrolake.lake.vacuum import check_hours
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +22,7 @@ class MaintainTablesArgs(JobArgs):
 
     def check(self) -> None:
         """Refuse retention that is none."""
-        if not 0 <= self.vacuum_hours <= MOST_HOURS:
-            raise BadArguments(f"--vacuum-hours {self.vacuum_hours}: give 0 to {MOST_HOURS:g}")
+        check_hours("--vacuum-hours", self.vacuum_hours)
 
 
 def run(args: MaintainTablesArgs, context: JobContext) -> Outcome:

@@ -8,12 +8,10 @@ from datetime import UTC, datetime
 
 from astrolake.errors import BadArguments
 from astrolake.job import Job, JobArgs, JobContext, Outcome, flag, main
-from astrolake.job.tables import chosen_tables
-from astrolake.lake.beside import Beside
-from astrolake.lake.margin import WIDEST_ARCSEC
-from astrolake.lake.partitioning import COUNT_ORDER
+from astrolake.job.tables import chosen_tables, refused_tables
+from astrolake.lake.beside import Beside, check_beside
 from astrolake.lake.publish import publish_tables
-from astrolake.lake.vacuum import MOST_HOURS
+from astrolake.lake.vacuum import check_hours
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,24 +32,15 @@ class PublishTablesArgs(JobArgs):
         """Refuse registration without a database."""
         if self.glue and not self.database:
             raise BadArguments("--glue needs --database")
-        if not 0 <= self.retain_hours <= MOST_HOURS:
-            raise BadArguments(f"--retain-hours {self.retain_hours}: give 0 to {MOST_HOURS:g}")
         if not self.hats and (self.skymap_order >= 0 or self.margin_arcsec > 0):
             raise BadArguments("--skymap-order and --margin-arcsec are part of HATS: leave out --hats false")
-        if not -1 <= self.skymap_order <= COUNT_ORDER:
-            raise BadArguments(
-                f"--skymap-order {self.skymap_order}: give an order up to {COUNT_ORDER}, or -1"
-            )
-        if not 0 <= self.margin_arcsec <= WIDEST_ARCSEC:
-            raise BadArguments(
-                f"--margin-arcsec {self.margin_arcsec}: give up to {WIDEST_ARCSEC:g}, 0 for none"
-            )
+        check_hours("--retain-hours", self.retain_hours)
+        check_beside(self.skymap_order, self.margin_arcsec)
 
 
 def run(args: PublishTablesArgs, context: JobContext) -> Outcome:
     """Publish each table; units are tables, one that must wait is rejected with its reason."""
     names = chosen_tables(context.lake, args.tables)
-
     versions, refused = publish_tables(
         context.lake,
         names,
@@ -60,11 +49,7 @@ def run(args: PublishTablesArgs, context: JobContext) -> Outcome:
         datetime.now(UTC),
         Beside(context.spark, context.run_id, args.skymap_order, args.margin_arcsec),
     )
-    rejects = None
-    if refused:
-        rows = [(name, "NotPublishable", reason, None) for name, reason in refused.items()]
-        fields = "source string, error_type string, message string, payload string"
-        rejects = context.spark.createDataFrame(rows, fields)
+    rejects = refused_tables(context.spark, refused, "NotPublishable")
     return Outcome(len(names), len(names) - len(refused), len(refused), (), rejects, versions)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from astrolake.errors import BadArguments
 from astrolake.lake.cells import CELL_ROWS
 from astrolake.sky.magnitude_prior import MagnitudePrior, read_prior
 from astrolake.sky.matching import EXCLUSIVE, Mode, check_n, check_radius
 from astrolake.sky.probability import SKY_DEG2
-from astrolake.sky.region import Region
+from astrolake.sky.region import Region, parse_region
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,32 @@ class MatchOptions:
     def has_sigma(self) -> bool:
         """Whether matches have probabilities."""
         return self.left_sigma is not None
+
+
+def match_options(flags: Any) -> MatchOptions:
+    """Return the options that the flags of `crossmatch_catalogs`, attributes of one object, stand for.
+
+    Raises
+    ------
+    BadArguments
+        For what no match could use.
+    """
+    columns, sigma = by_side("--select", flags.select), by_side("--sigma-column", flags.sigma_column)
+    return MatchOptions(
+        flags.radius_arcsec,
+        flags.mode,
+        flags.n,
+        flags.epoch or None,
+        parse_region(flags.region) if flags.region else None,
+        columns["left"],
+        columns["right"],
+        sigma_of("--sigma-column", sigma["left"]),
+        sigma_of("--sigma-column", sigma["right"]),
+        flags.completeness,
+        flags.density_deg2 or None,
+        flags.cell_rows,
+        priors_of("--magnitude-prior", flags.magnitude_prior),
+    )
 
 
 def by_side(flag: str, values: Sequence[str]) -> dict[str, tuple[str, ...]]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import cast
+from typing import Any, cast
 
 import pyarrow as pa
 
 from astrolake.data_access.formats import fits, parquet, text, votable
 from astrolake.data_access.formats.base import Batch, Format, InputFile, Malformed, ReadOptions, RowRange
 from astrolake.data_access.formats.damage import naming
-from astrolake.data_access.formats.detect import FORMATS
+from astrolake.data_access.formats.detect import FORMATS, format_by_content
 from astrolake.data_access.inputs import list_inputs
 from astrolake.data_access.schemas import lake_schema, merge_schemas
 from astrolake.errors import BadArguments
@@ -27,6 +27,7 @@ __all__ = [
     "list_inputs",
     "merge_schemas",
     "read_batches",
+    "read_options",
     "row_count",
 ]
 
@@ -38,6 +39,12 @@ _READERS = {
     "parquet": cast(Format, parquet),
 }
 _INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})")
+
+
+def read_options(ra: str, dec: str, hdu: str, **others: Any) -> ReadOptions:
+    """Return options from flags: empty for what is to be found, an HDU by number or name."""
+    number = int(hdu) if hdu.isdecimal() and hdu.isascii() else hdu or None
+    return ReadOptions(ra or None, dec or None, hdu=number, **others)
 
 
 def file_schema(file: InputFile, options: ReadOptions) -> pa.Schema:
@@ -53,7 +60,7 @@ def file_schema(file: InputFile, options: ReadOptions) -> pa.Schema:
         message names file, column and remedy.
     """
     with naming(file):
-        fields = list(_reader(file).schema(file, options))
+        fields = list(_reader(file, options).schema(file, options))
     fields += [pa.field(name, _partition_type(value)) for name, value in _partition(file, options)]
     return lake_schema(fields, file.uri)
 
@@ -61,7 +68,7 @@ def file_schema(file: InputFile, options: ReadOptions) -> pa.Schema:
 def row_count(file: InputFile, options: ReadOptions) -> int | None:
     """Return the number of rows by the file's header, None for text and VOTables, which have none."""
     with naming(file):
-        return _reader(file).row_count(file, options)
+        return _reader(file, options).row_count(file, options)
 
 
 def read_batches(
@@ -94,14 +101,15 @@ def read_batches(
     if batch_rows < 1:
         raise BadArguments(f"batch_rows must be at least 1, not {batch_rows}")
     with naming(file):
-        for batch in _reader(file).batches(file, schema, options, batch_rows, row_range):
+        for batch in _reader(file, options).batches(file, schema, options, batch_rows, row_range):
             yield _with_partition(batch, file, schema, options)
 
 
-def _reader(file: InputFile) -> Format:
-    if file.format not in _READERS:
-        raise BadArguments(f"{file.uri}: format {file.format!r} is unknown; choose one of {sorted(_READERS)}")
-    return _READERS[file.format]
+def _reader(file: InputFile, options: ReadOptions) -> Format:
+    kind = file.format or format_by_content(file, options)
+    if kind not in _READERS:
+        raise BadArguments(f"{file.uri}: format {kind!r} is unknown; choose one of {sorted(_READERS)}")
+    return _READERS[kind]
 
 
 def _partition(file: InputFile, options: ReadOptions) -> list[tuple[str, str | None]]:

@@ -51,8 +51,8 @@ def list_inputs(
     Raises
     ------
     BadInput
-        When a pattern names nothing, or a file of unknown or unsupported format; the
-        message names it and the remedy.
+        When a pattern names nothing, or all files are of unknown or unsupported format; the
+        message names one and the remedy. If only some are, their format is empty.
     BadArguments
         For an unknown `fmt`.
     """
@@ -60,14 +60,21 @@ def list_inputs(
         raise BadArguments(f"--format {fmt!r} is unknown; choose one of {list(FORMATS)}")
     options = ReadOptions(storage_options=dict(storage_options or {}))
     found: dict[str, InputFile] = {}
+    problems: list[BadInput] = []
     for pattern in patterns:
         for item in _expand(pattern, fmt, options):
-            known = found.get(item.uri)
-            found[item.uri] = known or InputFile(
-                item.uri, _format(item, fmt, options), item.size, item.label, item.partition
-            )
+            if item.uri in found:
+                continue
+            try:
+                kind = _format(item, fmt, options)
+            except BadInput as problem:
+                problems.append(problem)
+                kind = ""
+            found[item.uri] = InputFile(item.uri, kind, item.size, item.label, item.partition)
     if not found:
         raise BadInput("no input is given; name files, globs or directories", "EmptyInput")
+    if len(problems) == len(found):
+        raise problems[0]
     return _told_apart([found[uri] for uri in sorted(found)])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession, Window
@@ -27,10 +27,11 @@ from astrolake.data_access.normalise import (
 )
 from astrolake.data_access.schemas import empty_columns, fit_schema
 from astrolake.errors import BadArguments, BadInput
+from astrolake.lake.declared import declared
 from astrolake.lake.keys import KeyStager, may_repeat
 from astrolake.lake.reader import spark_fields
 from astrolake.lake.staging import REPORT_FIELDS, Staged, Stager, StageSpec, collect_reports, report
-from astrolake.lake.writer import TableWriter
+from astrolake.lake.writer import Replace, TableWriter, Written
 from astrolake.schema import HEALPIX_COLUMN, Table
 from astrolake.schema.spark import spark_schema
 from astrolake.sky.healpix import healpix29
@@ -93,6 +94,8 @@ def plan_catalog(
     name: str,
     id_column: str | None,
     stored: Table | None = None,
+    *,
+    append: bool = False,
 ) -> tuple[CatalogPlan, list[tuple[InputFile, int]], list[Reject]]:
     """Read the schemas of all files on the executors and settle on one table.
 
@@ -100,6 +103,8 @@ def plan_catalog(
     ----------
     stored : Table, optional
         What the rows will be added to: columns are read in its types where these can hold them.
+    append : bool
+        Whether rows will be added to those the table has.
 
     Returns
     -------
@@ -112,6 +117,8 @@ def plan_catalog(
     ------
     BadInput
         When no file can be read at all.
+    BadArguments
+        When a column to leave out is in no file, or rows to add have no identifier.
     """
 
     def probe(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -121,7 +128,7 @@ def plan_catalog(
 
     numbers = spark.createDataFrame([(i,) for i in range(len(files))], "i int").repartition(len(files))
     probed = numbers.mapInArrow(
-        probe, "i int, schema binary, rows long, kind string, message string"
+        probe, "i int, schema binary, rows long, kind string, message string, excluded array<string>"
     ).collect()
     probed = sorted(probed, key=lambda row: int(row.i))
     good = [row for row in probed if row.schema is not None]
@@ -133,9 +140,16 @@ def plan_catalog(
         raise BadInput(
             f"no input file can be read as a catalog; the first: {rejects[0].message}", rejects[0].error_type
         )
+    left_out = {name for row in good for name in row.excluded}
+    if unknown := sorted({name for name in options.exclude if name.lower() not in left_out}):
+        raise BadArguments(f"--exclude {' '.join(unknown)}: no input file has a column of that name")
     schemas = [(files[r.i].uri, pa.ipc.read_schema(pa.py_buffer(bytes(r.schema)))) for r in good]
     schema = merge_schemas(schemas)
     columns = resolve_columns(schema, options.ra, options.dec, id_column)
+    if append and columns.id is None:
+        raise BadArguments(
+            "--append needs an identifier of the rows, to tell new ones from old: name one by --id-column"
+        )
     if stored is not None:
         schema = fit_schema(schema, empty_columns([s for _, s in schemas]), dict(columns.extra), stored)
     plan = CatalogPlan(lake_table(name, schema, columns), schema, columns, options)
@@ -149,19 +163,25 @@ _PROBE = pa.schema(
         ("rows", pa.int64()),
         ("kind", pa.string()),
         ("message", pa.string()),
+        ("excluded", pa.list_(pa.string())),
     ]
 )
 
 
 def _probe(number: int, file: InputFile, options: ReadOptions) -> dict[str, object]:
+    options = replace(options, excluded=set())
     try:
-        schema = file_schema(file, options).serialize().to_pybytes()
-        rows = row_count(file, options)
+        schema, rows = file_schema(file, options), row_count(file, options)
+        if len(schema) and all(pa.types.is_null(field.type) for field in schema):
+            problem = f"{file.uri}: the columns {schema.names} hold no value: a header without rows?"
+            raise BadInput(f"{problem} There is nothing to ingest", "EmptyInput")
     except BadInput as error:
         return {"i": number, "kind": error.kind, "message": str(error)}
     except BadArguments as error:
         return {"i": number, "kind": _BAD_ARGUMENTS, "message": str(error)}
-    return {"i": number, "schema": schema, "rows": -1 if rows is None else rows}
+    excluded = sorted(options.excluded)
+    stored = schema.serialize().to_pybytes()
+    return {"i": number, "schema": stored, "rows": -1 if rows is None else rows, "excluded": excluded}
 
 
 @dataclass(frozen=True)
@@ -218,6 +238,23 @@ def stage_catalog(
         rows, rejects = writer.stage(single, plan.table), rejects.unionByName(later)
         rejected += later.count()
     return StagedCatalog(rows, rejects, seen, rejected)
+
+
+def stored_table(writer: TableWriter, name: str) -> Table | None:
+    """Return the declaration of a catalog as the lake has it, None where it has none."""
+    old = writer.base(name, positional=True)
+    return None if old is None else declared(name, old)
+
+
+def replace_catalog(
+    writer: TableWriter, plan: CatalogPlan, found: StagedCatalog, *, append: bool = False
+) -> Written:
+    """Write what was staged in place of the table, or of its rows of the same identifiers."""
+    what = None
+    if append:
+        ids = writer.staged_frame(found.rows, spark_schema(plan.table)).select("source_id")
+        what = Replace("source_id", ids)
+    return writer.replace_staged(found.rows, plan.table, what)
 
 
 def _catalog_reports(

@@ -7,11 +7,21 @@ from datetime import datetime
 
 from pyspark.sql import SparkSession
 
+from astrolake.errors import BadArguments
 from astrolake.lake.delta import Snapshot
 from astrolake.lake.hats import PROPERTIES, SKYMAP_ORDER, remove_file, skymap_order_of
-from astrolake.lake.margin import write_margin
+from astrolake.lake.margin import WIDEST_ARCSEC, write_margin
+from astrolake.lake.partitioning import COUNT_ORDER
 from astrolake.lake.skymap import count_map, write_skymap
 from astrolake.lake.storage import Storage
+
+
+def check_beside(skymap_order: int, margin_arcsec: float) -> None:
+    """Raise BadArguments unless a skymap and a margin can be so."""
+    if not -1 <= skymap_order <= COUNT_ORDER:
+        raise BadArguments(f"--skymap-order {skymap_order}: give an order up to {COUNT_ORDER}, or -1")
+    if not 0 <= margin_arcsec <= WIDEST_ARCSEC:
+        raise BadArguments(f"--margin-arcsec {margin_arcsec}: give up to {WIDEST_ARCSEC:g}, 0 for none")
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,18 @@ import os
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from astrolake.errors import BadArguments
 from astrolake.lake.delta import load_table, snapshot_of
 from astrolake.lake.storage import Storage, modified_s
 
 #: Longer retention (a century) is a mistake.
-MOST_HOURS = 1e6
+_MOST_HOURS = 1e6
+
+
+def check_hours(flag: str, hours: float) -> None:
+    """Raise BadArguments unless files can be kept for so long."""
+    if not 0 <= hours <= _MOST_HOURS:
+        raise BadArguments(f"{flag} {hours}: give 0 to {_MOST_HOURS:g}")
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,8 @@ class InputFile:
     uri : str
         ``file:///...`` or ``s3://...``.
     format : str
-        ``fits``, ``csv`` (any delimited text), ``ecsv``, ``votable`` or ``parquet``.
+        ``fits``, ``csv`` (any delimited text), ``ecsv``, ``votable`` or ``parquet``; empty where it could not
+        be recognised: whoever reads the file learns why.
     size : int
         Bytes as stored, that is compressed where the file is.
     label : str
@@ -81,6 +82,8 @@ class ReadOptions:
         Columns to leave out, in any case; a nested one as ``parent.child`` or ``parent_child``.
     storage_options : mapping
         Object-store options in the spelling of delta-rs.
+    excluded : set of str
+        Names of `exclude`, in lower case, that a column was asked for and left out by.
     """
 
     ra: str | None = None
@@ -92,11 +95,13 @@ class ReadOptions:
     hdu: int | str | None = None
     exclude: tuple[str, ...] = ()
     storage_options: Mapping[str, str] = field(default_factory=dict)
+    excluded: set[str] = field(default_factory=set, compare=False)
 
     def excludes(self, *names: str) -> bool:
         """Whether a column, known under any of these names, is to be left out."""
-        left_out = {name.lower() for name in self.exclude}
-        return any(name.lower() in left_out for name in names)
+        met = {name.lower() for name in self.exclude} & {name.lower() for name in names}
+        self.excluded.update(met)
+        return bool(met)
 
 
 class Malformed(NamedTuple):
