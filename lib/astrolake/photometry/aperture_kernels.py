@@ -3,9 +3,11 @@
 All follow SExtractor's definitions as SEP has them. Pixels of other sources count as 0 and so does what lies
 off the image. Sums may be taken in any order (`reassoc`): vector units add several numbers at a time.
 
-Arguments of all of them: `pixels`, three arrays: the image (ny, nx) float32; the noise, the standard deviation
-of each pixel, (ny, nx) or (1, 1) float32 where it is the same everywhere; the segments, the owner of each
-pixel, (ny, nx) int32, or (0, 0) where nothing is masked. `ids` (n,) int32, the number of each source in them.
+Arguments of all of them: `pixels`, three arrays: the image (ny, nx) float32; the noise, the standard
+deviation of each pixel, (ny, nx) or (1, 1) float32 where it is the same everywhere; the segments, the owner
+of each pixel, (ny, nx) int32, or (0, 0) where nothing is masked. `ids` (n,) int32, the number of each source
+in them. Numba's cache watches single files: who changes a function here removes the cached code of
+`growth_kernels` too (`__pycache__/*.nb*`).
 """
 
 from __future__ import annotations
@@ -115,8 +117,15 @@ def kron_ellipses(
                 whole += inside
                 good += usable
                 own += usable & mine
-        sums[0, i], sums[1, i], sums[2, i], sums[3, i] = moment, scale, flux, variance
-        sums[4, i], sums[5, i], sums[6, i] = whole, good, own
+        sums[0, i], sums[1, i], sums[2, i], sums[3, i], sums[4, i], sums[5, i], sums[6, i] = (
+            moment,
+            scale,
+            flux,
+            variance,
+            whole,
+            good,
+            own,
+        )
 
 
 @njit(cache=True, nogil=True)

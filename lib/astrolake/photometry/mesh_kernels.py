@@ -111,7 +111,7 @@ def _fill_histogram(
 
 @njit(cache=True, nogil=True)
 def _mode(
-    histogram: Int32, sums: NDArray[np.int64], mean_before: float, zero: float, step: float
+    histogram: Int32, sums: NDArray[np.int64], mean_before: float, zero: np.float32, step: np.float32
 ) -> tuple[float, float]:
     """Return the clipped mode and standard deviation of a histogram.
 
@@ -149,7 +149,7 @@ def _mode(
         mode = 2.5 * median - 1.5 * mean
     else:
         mode = median if sigma > 0 else mean
-    return zero + mode * step, sigma * step
+    return float(zero + mode * step), float(sigma * step)
 
 
 @njit(cache=True, nogil=True)
