@@ -18,7 +18,7 @@ _REACH_PX = 4
 #: Pixels this far apart share the sky's unevenness and undetected sources, and no noise, px.
 _FAR = ((0, 8), (8, 0), (6, 6), (6, -6), (0, 9), (9, 0))
 #: Tiles that the noise is looked at in, and pixels in all of them at most.
-_TILE_PX, _MOST_PIXELS = 64, 1 << 17
+_TILE_PX, _MOST_PIXELS = 64, 1 << 16
 #: Pixels this close to a source hold its light; values beyond this many sigma are no noise.
 _NEAR_SOURCE_PX, _CLIP_SIGMA = 3, 4.0
 #: Where no segmentation tells, a source is where the mean of so many pixels squared is as high as this.
