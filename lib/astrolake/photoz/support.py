@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
 from astrolake.errors import BadInput
-from astrolake.photoz.compiled import compiled, compiled_fast
+from astrolake.photoz.compiled import compiled
 from astrolake.photoz.grid import RedshiftGrid
 
 Float32 = NDArray[np.float32]
@@ -25,7 +25,7 @@ REPRESENTATIVES, NEIGHBOUR = 1024, 5
 #: Training rows that representatives are made from.
 MOST_PICTURED = 100 * REPRESENTATIVES
 _ROUNDS = 8
-_BLOCK = 4096
+_BLOCK = 512
 
 
 @dataclass(frozen=True)
@@ -92,14 +92,15 @@ class Support:
     def distance(self, features: Float32) -> Float32:
         """Return the distance to the nearest representative over that between training rows there, (n,)."""
         result = np.empty(len(features), dtype=np.float32)
-        weight = (1 / self.radius**2).astype(np.float32)
-        offset = (self.centres**2).sum(axis=1) * weight
-        linear = np.ascontiguousarray((-2 * self.centres * weight[:, np.newaxis]).T)
+        weight = 1 / self.radius.astype(np.float64) ** 2
+        # |x - c|^2 / r^2 as one product: (x, |x|^2, 1) times the columns (-2 c, 1, |c|^2) / r^2
+        parts = [-2 * self.centres.T, np.ones((1, len(weight))), (self.centres**2).sum(axis=1)[np.newaxis]]
+        table = (np.concatenate(parts) * weight).astype(np.float32)
         for start in range(0, len(features), _BLOCK):
             block = features[start : start + _BLOCK]
-            # |x - c|^2 / r^2 as one matrix product
-            squared = block @ linear
-            _nearest(squared, (block**2).sum(axis=1), weight, offset, result[start : start + _BLOCK])
+            ones = np.ones((len(block), 1), dtype=np.float32)
+            squared = np.hstack([block, (block**2).sum(axis=1, keepdims=True), ones]) @ table
+            result[start : start + _BLOCK] = np.sqrt(np.maximum(squared.min(axis=1), 0))
         return result
 
     def beyond(self, distance: Float32, density: Float32, grid: RedshiftGrid) -> Bool:
@@ -182,15 +183,6 @@ def neighbour_weights(
     weight = np.minimum(weight / weight.mean(), largest)
     result: Float64 = weight / weight.mean()
     return result
-
-
-@compiled_fast
-def _nearest(cross: Float32, norm: Float32, weight: Float32, offset: Float32, out: Float32) -> None:
-    for row in range(cross.shape[0]):
-        best = np.float32(3.4e38)
-        for k in range(cross.shape[1]):
-            best = min(best, cross[row, k] + norm[row] * weight[k] + offset[k])
-        out[row] = np.sqrt(max(best, np.float32(0)))
 
 
 def _representatives(features: Float32) -> tuple[Float32, Float32]:
