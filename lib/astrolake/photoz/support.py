@@ -59,7 +59,7 @@ class Support:
         held_density: Float32,
         grid: RedshiftGrid,
         unseen: Bool | None = None,
-        flagged: float = 0.09,
+        flagged: float = 0.08,
         far: float = 0.01,
     ) -> Support:
         """Return the support of a training set.
