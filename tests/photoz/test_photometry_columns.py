@@ -71,8 +71,16 @@ def test_fluxes_in_the_place_of_magnitudes_are_told():
     flux = np.random.default_rng(1).lognormal(1.0, 1.5, 500)
     with pytest.raises(BadInput, match=r"g of band g does not hold AB magnitudes .* unit='nanomaggy'"):
         read_photometry({"g": flux, "g_err": 0.1 * flux}, [G])
-    with pytest.raises(BadInput, match="does not hold AB magnitudes"):
-        read_photometry({"g": 1000 * flux, "g_err": flux}, [G])
+    for scale in (6.0, 1000.0):
+        with pytest.raises(BadInput, match="does not hold AB magnitudes"):
+            read_photometry({"g": scale * flux, "g_err": flux}, [G])
+
+
+def test_a_few_unknown_sentinels_do_not_make_fluxes_of_magnitudes():
+    mags = np.random.default_rng(2).uniform(17, 26, 500)
+    mags[:20] = 90.0
+    seen = read_photometry({"g": mags, "g_err": np.full(500, 0.1)}, [G])
+    assert seen.bad[:, 0].tolist() == [True] * 20 + [False] * 480
 
 
 def test_a_column_of_negative_errors_is_told():

@@ -25,7 +25,7 @@ Float32 = NDArray[np.float32]
 Columns = dict[str, NDArray[Any]]
 
 #: Objects at a time: densities of a block stay in the cache's neighbourhood and memory stays flat.
-BLOCK = 8192
+BLOCK = 4096
 #: Fewer bands than this give no colours worth the name.
 _FEW_BANDS = 3
 #: Probability within two bins of an end of the grid that says the true redshift may lie beyond.

@@ -26,8 +26,8 @@ _BRIGHTEST, _FAINTEST, _LARGEST_ERROR = -5.0, 45.0, 1000.0
 _SHALLOWEST_LIMIT, _DEEPEST_LIMIT = 8.0, 40.0
 #: A column is wrong as a whole when so many of at least so many rows are.
 _WRONG_FRACTION, _ENOUGH_ROWS = 0.5, 20
-#: Medians that columns of AB magnitudes have.
-_LIKELY_MEDIANS = (8.0, 38.0)
+#: Medians that columns of AB magnitudes have, and the largest ratio of their 90th to their 10th percentile.
+_LIKELY_MEDIANS, _WIDEST_RATIO = (8.0, 38.0), 2.5
 
 
 @dataclass(frozen=True)
@@ -235,13 +235,14 @@ def _check_errors(error: Float64, band: BandColumns, table: str) -> None:
 
 
 def _check_magnitudes(mag: Float64, band: BandColumns, table: str) -> None:
-    """Refuse columns that no AB magnitudes can be: fluxes spread over decades and below 0."""
+    """Refuse columns that no AB magnitudes can be: fluxes spread over decades, and some are below 0."""
     if len(mag) < _ENOUGH_ROWS:
         return
-    low, middle, high = np.percentile(mag, [2, 50, 98])
-    if _LIKELY_MEDIANS[0] < middle < _LIKELY_MEDIANS[1] and low > _BRIGHTEST and high < _FAINTEST:
+    low, middle, high = np.percentile(mag, [10, 50, 90])
+    if _LIKELY_MEDIANS[0] < middle < _LIKELY_MEDIANS[1] and 0 < high < _WIDEST_RATIO * low:
         return
     raise BadInput(
         f"{table}: {band.value} of band {band.band} does not hold AB magnitudes (median {middle:.4g}, "
-        f"2 to 98 % {low:.4g} to {high:.4g}); if these are fluxes, say so: unit='nanomaggy' or 'microjansky'"
+        f"10 to 90 % {low:.4g} to {high:.4g}); if these are fluxes, say so: unit='nanomaggy' or "
+        "'microjansky'; if some stand for missing values, name these in not_observed"
     )
