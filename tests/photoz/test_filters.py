@@ -1,7 +1,9 @@
+import sys
+
 import numpy as np
 import pytest
 
-from astrolake.errors import BadArguments, BadInput
+from astrolake.errors import BadArguments, BadInput, MissingDependency
 from astrolake.photoz.filters import FilterCurve, load_filters, read_filter, synthetic_flux
 from astrolake.photoz.sed_files import Spectrum
 from tests.photoz.templates_world import box
@@ -72,3 +74,9 @@ def test_curves_that_are_none(tmp_path):
         read_filter(tmp_path / "text.res", "g")
     with pytest.raises(BadArguments, match="no bands"):
         load_filters(tmp_path, [])
+
+
+def test_without_speclite_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "speclite.filters", None)
+    with pytest.raises(MissingDependency, match=r"astrolake\[photoz\]"):
+        load_filters("sdss", ["r"])
