@@ -120,8 +120,8 @@ def learn_pool(
 
     Weights minimise the loss; pools and single methods are compared on galaxies that the weights were not
     learned from (three folds). A pool is chosen only when its loss is less than that of the best single
-    method by a standard error, and neither the other loss nor the scatter of its medians is more; otherwise all
-    weight is that method's, so that combining does no harm.
+    method by a standard error, and neither the other loss nor the scatter of its medians is more; otherwise
+    all weight is that method's, so that combining does no harm.
 
     Parameters
     ----------

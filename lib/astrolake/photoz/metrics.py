@@ -142,8 +142,8 @@ def density_scores(pdf: ArrayLike, grid: RedshiftGrid, true: ArrayLike) -> Densi
     rows, z_spec = np.asarray(pdf, dtype=np.float32), np.asarray(true, dtype=np.float64)
     if rows.shape != (z_spec.size, grid.n):
         raise BadArguments(
-            f"densities have the shape {rows.shape}; {z_spec.size} true redshifts and a grid of {grid.n} need "
-            f"({z_spec.size}, {grid.n})"
+            f"densities have the shape {rows.shape}; {z_spec.size} true redshifts and a grid of {grid.n} "
+            f"need ({z_spec.size}, {grid.n})"
         )
     parts = [
         _block_scores(rows[start : start + _BLOCK], grid, z_spec[start : start + _BLOCK])
@@ -264,8 +264,8 @@ def compare(
     used = known & estimated
     if not used.any():
         raise BadInput(
-            f"of {len(used)} rows {int(known.sum())} have a true redshift, {int(estimated.sum())} an estimate, "
-            "and none both: nothing to evaluate"
+            f"of {len(used)} rows {int(known.sum())} have a true redshift, {int(estimated.sum())} an "
+            "estimate, and none both: nothing to evaluate"
         )
     difference = z_phot[used] - z_spec[used]
     scores = None
