@@ -5,7 +5,8 @@
 
 Peers: see `PEERS`. Their environment:
 
-    python3 -m venv peers && peers/bin/pip install pz-rail-base pz-rail-flexzboost pz-rail-bpz pz-rail-sklearn \
+    python3 -m venv peers
+    peers/bin/pip install pz-rail-base pz-rail-flexzboost pz-rail-bpz pz-rail-sklearn \
         pz-rail-gpz-v1 pz-rail-tpz pz-rail-dnf quantile-forest lephare eazy
 """
 
@@ -17,7 +18,6 @@ import json
 import os
 import resource
 import sys
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +27,7 @@ from typing import Any
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"
 
-import numpy as np
+import numpy as np  # noqa: E402
 
 BANDS = "ugrizy"
 GRID = np.linspace(0.0, 3.0, 301)

@@ -12,8 +12,8 @@ from scipy.optimize import minimize
 
 from astrolake.errors import BadArguments, BadInput
 from astrolake.photoz.grid import RedshiftGrid
-from astrolake.photoz.metrics import density_scores
-from astrolake.photoz.pdf import normalise
+from astrolake.photoz.metrics import density_scores, residuals, sigma_nmad
+from astrolake.photoz.pdf import normalise, summarise
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -21,8 +21,8 @@ Float64 = NDArray[np.float64]
 Kind = Literal["linear", "product"]
 Loss = Literal["cde", "crps"]
 
-#: Part of each density that is spread evenly before densities are multiplied: a method that excludes a redshift
-#: may be wrong, and a product could never take it back.
+#: Part of each density that is spread evenly before densities are multiplied: a method that excludes a
+#: redshift may be wrong, and a product could never take it back.
 _FLOOR = 1e-3
 #: Galaxies that weights are learned from at most; more do not change their second digit.
 _MOST_ROWS, _MOST_ROWS_OF_PRODUCT = 5000, 1500
@@ -30,8 +30,6 @@ _LEAST_ROWS = 50
 _FOLDS = 3
 #: Bounds of the logarithms of weights.
 _LOG_WEIGHTS = (-12.0, 1.5)
-#: A pool must be better than the best single method by so many standard errors to be preferred.
-_SIGNIFICANT = 1.0
 #: Overlap below which methods exclude each other.
 DISAGREEMENT = 0.1
 
@@ -103,9 +101,9 @@ def overlap(one: ArrayLike, other: ArrayLike, grid: RedshiftGrid) -> Float64:
 def disagree(
     one: ArrayLike, other: ArrayLike, grid: RedshiftGrid, least_overlap: float = DISAGREEMENT
 ) -> NDArray[np.bool_]:
-    """Return where two methods' densities overlap by less than `least_overlap`, (n,); never where one is missing.
+    """Return where two methods' densities overlap by less than `least_overlap`, (n,).
 
-    Bit METHODS_DISAGREE of `photoz_flags`.
+    Never where one is missing. Bit METHODS_DISAGREE of `photoz_flags`.
     """
     return np.asarray(overlap(one, other, grid) < least_overlap)
 
@@ -121,8 +119,9 @@ def learn_pool(
     """Return the pool that serves galaxies of known redshift best.
 
     Weights minimise the loss; pools and single methods are compared on galaxies that the weights were not
-    learned from (three folds). A pool is chosen only when it is better than the best single method
-    by a standard error; otherwise all weight is that method's, so that combining never does harm.
+    learned from (three folds). A pool is chosen only when its loss is less than that of the best single
+    method by a standard error, and neither the other loss nor the scatter of its medians is more; otherwise
+    all weight is that method's, so that combining does no harm.
 
     Parameters
     ----------
@@ -157,29 +156,42 @@ def learn_pool(
             f"{rows.size} galaxies with densities and redshift: {_LEAST_ROWS} are needed for weights"
         )
     sample, z = [density[rows] for density in densities], z[rows]
-    judged = {f"method {k}": _losses(density, grid, z, loss) for k, density in enumerate(sample)}
-    single = min(range(len(sample)), key=lambda k: float(judged[f"method {k}"].mean()))
+    judged = {f"method {k}": _Judged(density, z, grid, loss) for k, density in enumerate(sample)}
+    record = {name: float(one.loss.mean()) for name, one in judged.items()}
+    single = min(range(len(sample)), key=lambda k: record[f"method {k}"])
+    chosen, least = Pool("linear", tuple(float(k == single) for k in range(len(sample)))), np.inf
     for kind in kinds:
-        judged[kind] = _held_out(kind, sample, z, grid, loss)
-    best = min(kinds, key=lambda kind: float(judged[kind].mean()), default=None)
-    record = {name: float(values.mean()) for name, values in judged.items()}
-    if best is not None:
-        gain = judged[f"method {single}"] - judged[best]
-        if gain.mean() > _SIGNIFICANT * gain.std(ddof=1) / np.sqrt(gain.size):
-            return Pool(best, _weights(best, sample, z, grid, loss), record)
-    alone = tuple(float(k == single) for k in range(len(sample)))
-    return Pool("linear", alone, record)
+        pooled = _Judged(_held_out(kind, sample, z, grid, loss), z, grid, loss)
+        record[kind] = float(pooled.loss.mean())
+        if record[kind] < least and pooled.improves_on(judged[f"method {single}"]):
+            chosen, least = Pool(kind, _weights(kind, sample, z, grid, loss)), record[kind]
+    return Pool(chosen.kind, chosen.weights, record)
 
 
-def _held_out(kind: Kind, sample: list[Float32], z: Float64, grid: RedshiftGrid, loss: Loss) -> Float64:
-    """Return the loss of each galaxy under weights learned from the others."""
+class _Judged:
+    """Loss of each galaxy, mean of the other loss, and scatter of the medians of densities."""
+
+    def __init__(self, pdf: Float32, z: Float64, grid: RedshiftGrid, loss: Loss) -> None:
+        scores = density_scores(pdf, grid, z)
+        self.loss, other = (scores.cde, scores.crps) if loss == "cde" else (scores.crps, scores.cde)
+        self.other = float(other.mean())
+        self.scatter = sigma_nmad(residuals(summarise(pdf, grid)["z_median"], z))
+
+    def improves_on(self, single: _Judged) -> bool:
+        """Return whether the loss is less by a standard error, and nothing else is worse."""
+        gain = single.loss - self.loss
+        sure = gain.mean() > gain.std(ddof=1) / np.sqrt(gain.size)
+        return bool(sure and self.other <= single.other and self.scatter <= single.scatter)
+
+
+def _held_out(kind: Kind, sample: list[Float32], z: Float64, grid: RedshiftGrid, loss: Loss) -> Float32:
+    """Return the pooled density of each galaxy under weights learned from the others."""
     fold = np.arange(z.size) % _FOLDS
-    out = np.empty(z.size)
+    out = np.empty_like(sample[0])
     for k in range(_FOLDS):
         learn, judge = fold != k, fold == k
         weights = _weights(kind, [density[learn] for density in sample], z[learn], grid, loss)
-        pooled = Pool(kind, weights)([density[judge] for density in sample], grid)
-        out[judge] = _losses(pooled, grid, z[judge], loss)
+        out[judge] = Pool(kind, weights)([density[judge] for density in sample], grid)
     return out
 
 
@@ -249,11 +261,6 @@ def _at(grid: RedshiftGrid, z: Float64) -> tuple[NDArray[np.int64], NDArray[np.i
     return np.arange(z.size), place.astype(np.int64)
 
 
-def _losses(pdf: Float32, grid: RedshiftGrid, z: Float64, loss: Loss) -> Float64:
-    scores = density_scores(pdf, grid, z)
-    return scores.cde if loss == "cde" else scores.crps
-
-
 def _linear(densities: Sequence[Float32], weights: Sequence[float], grid: RedshiftGrid) -> Float32:
     total = np.zeros_like(densities[0])
     for density, weight in zip(densities, weights, strict=True):
@@ -266,9 +273,9 @@ def _product(densities: Sequence[Float32], weights: Sequence[float], grid: Redsh
     for density, weight in zip(densities, weights, strict=True):
         total += np.float32(weight) * _floored_log(density, grid)
         says |= _says(density)
-    density = np.exp(total - total.max(axis=1, keepdims=True))
-    density[~says] = 0.0
-    return normalise(density, grid)
+    pooled: Float32 = np.exp(total - total.max(axis=1, keepdims=True))
+    pooled[~says] = 0.0
+    return normalise(pooled, grid)
 
 
 def _floored_log(density: Float32, grid: RedshiftGrid) -> Float32:
@@ -277,7 +284,8 @@ def _floored_log(density: Float32, grid: RedshiftGrid) -> Float32:
     floored = np.where(
         _says(density)[:, np.newaxis], np.float32(1.0 - _FLOOR) * density + even, np.float32(1.0)
     )
-    return np.asarray(np.log(floored))
+    logs: Float32 = np.log(floored)
+    return logs
 
 
 def _says(density: Float32) -> NDArray[np.bool_]:

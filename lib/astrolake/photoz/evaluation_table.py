@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from astrolake.errors import BadArguments
-from astrolake.photoz.grid import RedshiftGrid
-from astrolake.photoz.metrics import CATASTROPHIC, OUTLIER, Residuals, compare
+from astrolake.photoz.metrics import CATASTROPHIC, OUTLIER, Residuals
 
 Float64 = NDArray[np.float64]
 Bool = NDArray[np.bool_]
@@ -19,12 +19,20 @@ Bool = NDArray[np.bool_]
 _MOST_DRAWN = 20_000
 #: Samples that are drawn at a time, which bounds memory.
 _AT_A_TIME = 16
+
+
+def _within_error(rows: Residuals) -> Float64 | None:
+    if rows.error is None:
+        return None
+    return np.where(rows.error > 0, np.abs(rows.difference) <= rows.error, np.nan).astype(np.float64)
+
+
 #: The metrics of a table that are means over galaxies, from what they are means of.
 _MEANS: dict[str, Callable[[Residuals], Float64 | None]] = {
     "mean_bias": lambda rows: rows.dz,
     "outlier_fraction": lambda rows: (np.abs(rows.dz) > OUTLIER).astype(np.float64),
     "catastrophic_fraction": lambda rows: (np.abs(rows.difference) > CATASTROPHIC).astype(np.float64),
-    "coverage_68": lambda rows: _within_error(rows),
+    "coverage_68": _within_error,
     "pdf_coverage_68": lambda rows: _within(rows, 0.16),
     "pdf_coverage_95": lambda rows: _within(rows, 0.025),
     "crps": lambda rows: None if rows.scores is None else rows.scores.crps,
@@ -33,14 +41,9 @@ _MEANS: dict[str, Callable[[Residuals], Float64 | None]] = {
 
 
 def evaluation_table(
-    predicted: ArrayLike,
-    true: ArrayLike,
+    rows: Residuals,
     by: ArrayLike,
-    *,
     bins: int | Sequence[float] = 5,
-    photo_z_err: ArrayLike | None = None,
-    pdf: ArrayLike | None = None,
-    grid: RedshiftGrid | None = None,
     bootstrap: int = 200,
     seed: int = 1,
 ) -> pd.DataFrame:
@@ -48,11 +51,11 @@ def evaluation_table(
 
     Parameters
     ----------
-    predicted, true, photo_z_err, pdf, grid
-        See `metrics.evaluate`.
+    rows : Residuals
+        From `metrics.compare` of n galaxies.
     by : (n,) array
-        What the rows are binned by: numbers (magnitude, redshift), or strings or booleans (type), which make
-        one row each. Where it is missing, or outside given edges, the galaxy is in no bin.
+        What the galaxies are binned by: numbers (magnitude, redshift), or strings or booleans (type), which
+        make one row each. Where it is missing, or outside given edges, the galaxy is in no bin.
     bins : int or sequence of float
         Bins of equal numbers of galaxies, or their edges, ascending; the last bin holds its upper edge.
     bootstrap : int
@@ -72,15 +75,12 @@ def evaluation_table(
     Raises
     ------
     BadArguments
-        For edges that do not ascend, or columns that differ in length.
-    BadInput
-        When no row has both redshifts.
+        For edges that do not ascend, or a `by` of another length.
     """
-    rows = compare(predicted, true, photo_z_err, pdf, grid)
     values = by.to_numpy() if isinstance(by, pd.Series) else np.asarray(by)
     if values.shape != rows.used.shape:
         raise BadArguments(
-            f"by has the shape {values.shape}; the {rows.used.size} galaxies need one value each"
+            f"by has the shape {values.shape}; each of {rows.used.size} galaxies needs a value"
         )
     rng = np.random.default_rng(seed)
     out = []
@@ -100,7 +100,7 @@ def _groups(values: NDArray[np.generic], bins: int | Sequence[float]) -> list[tu
     numbers = values.astype(np.float64)
     edges = _edges(numbers, bins)
     out: list[tuple[dict[str, object], Bool]] = []
-    for k, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for k, (low, high) in enumerate(pairwise(edges)):
         last = k == len(edges) - 2
         chosen = (numbers >= low) & ((numbers <= high) if last else (numbers < high))
         middle = float(np.median(numbers[chosen])) if chosen.any() else np.nan
@@ -148,12 +148,6 @@ def _bootstrap(dz: Float64, means: list[Float64], samples: int, rng: np.random.G
         scatter = 1.4826 * np.median(np.abs(sample - bias[:, np.newaxis]), axis=1)
         found.append(np.column_stack([scatter, bias, *(np.nanmean(row[chosen], axis=1) for row in table)]))
     return np.asarray(np.std(np.concatenate(found), axis=0, ddof=1) * np.sqrt(drawn / dz.size))
-
-
-def _within_error(rows: Residuals) -> Float64 | None:
-    if rows.error is None:
-        return None
-    return np.where(rows.error > 0, np.abs(rows.difference) <= rows.error, np.nan).astype(np.float64)
 
 
 def _within(rows: Residuals, tail: float) -> Float64 | None:

@@ -142,8 +142,8 @@ def density_scores(pdf: ArrayLike, grid: RedshiftGrid, true: ArrayLike) -> Densi
     rows, z_spec = np.asarray(pdf, dtype=np.float32), np.asarray(true, dtype=np.float64)
     if rows.shape != (z_spec.size, grid.n):
         raise BadArguments(
-            f"densities have the shape {rows.shape}; {z_spec.size} true redshifts and a grid of {grid.n} need "
-            f"({z_spec.size}, {grid.n})"
+            f"densities have the shape {rows.shape}; {z_spec.size} true redshifts and a grid of {grid.n} "
+            f"need ({z_spec.size}, {grid.n})"
         )
     parts = [
         _block_scores(rows[start : start + _BLOCK], grid, z_spec[start : start + _BLOCK])
@@ -187,7 +187,7 @@ def uniform_ks(pit: ArrayLike) -> float:
 
 
 def uniform_ad(pit: ArrayLike) -> float:
-    """Return the statistic of Anderson & Darling (1954, JASA 49, 765) of values against a uniform distribution.
+    """Return the statistic of Anderson & Darling (1954, JASA 49, 765) against a uniform distribution.
 
     It grows with the number of values where they are not uniform; 2.5 is its 95 % quantile where they are.
     Values are cut to [1e-6, 1 - 1e-6].
@@ -264,8 +264,8 @@ def compare(
     used = known & estimated
     if not used.any():
         raise BadInput(
-            f"of {len(used)} rows {int(known.sum())} have a true redshift, {int(estimated.sum())} an estimate, and "
-            "none both: nothing to evaluate"
+            f"of {len(used)} rows {int(known.sum())} have a true redshift, {int(estimated.sum())} an "
+            "estimate, and none both: nothing to evaluate"
         )
     difference = z_phot[used] - z_spec[used]
     scores = None
@@ -310,14 +310,19 @@ def evaluate(
     Returns
     -------
     dict of str to float
-        n, n_without_true, n_without_estimate: rows judged, and left out. Of dz = (predicted - true) / (1 + true):
-        scatter (`sigma_nmad`), bias (median), outlier_fraction (abs(dz) > 0.15), outlier_fraction_3sigma (abs(dz)
-        beyond three times sigma_iqr and 0.06), catastrophic_fraction (abs(predicted - true) > 1), sigma_iqr
-        (interquartile range over 1.349), sigma_68 (half the central 68 %), mean_bias, rms.
-        With errors: coverage_68 and coverage_95 (residuals within one and two errors), pull_scatter (sigma_nmad
-        of residuals over errors; 1 is ideal). With densities: pit_ks and pit_ad (`uniform_ks`, `uniform_ad` of the
-        probability integral transforms), pit_outlier_fraction (below 1e-4 or above 1 - 1e-4), pdf_coverage_68 and
-        pdf_coverage_95 (of the central intervals), crps and cde_loss (see `DensityScores`).
+        n, n_without_true, n_without_estimate: rows judged, and left out.
+
+        Of dz = (predicted - true) / (1 + true): scatter (`sigma_nmad`), bias (median), outlier_fraction
+        (abs(dz) > 0.15), outlier_fraction_3sigma (abs(dz) beyond three times sigma_iqr and 0.06),
+        catastrophic_fraction (abs(predicted - true) > 1), sigma_iqr (interquartile range over 1.349),
+        sigma_68 (half the central 68 %), mean_bias, rms.
+
+        With errors: coverage_68 and coverage_95 (residuals within one and two errors), pull_scatter
+        (sigma_nmad of residuals over errors; 1 is ideal).
+
+        With densities: pit_ks and pit_ad (`uniform_ks`, `uniform_ad` of the probability integral
+        transforms), pit_outlier_fraction (below 1e-4 or above 1 - 1e-4), pdf_coverage_68 and pdf_coverage_95
+        (of the central intervals), crps and cde_loss (see `DensityScores`).
 
     Raises
     ------
@@ -339,7 +344,7 @@ def _column(name: str, values: Any) -> Float64:
     if hasattr(values, "to_numpy") and getattr(values, "dtype", None) is not None:
         values = values.to_numpy(dtype=np.float64, na_value=np.nan)
     if isinstance(values, np.ma.MaskedArray):
-        values = values.astype(np.float64).filled(np.nan)
+        values = np.ma.filled(values.astype(np.float64), np.nan)
     try:
         column = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
