@@ -11,8 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
 from astrolake.errors import BadInput
-from astrolake.photoz import pdf
-from astrolake.photoz.compiled import compiled_fast
+from astrolake.photoz.compiled import compiled, compiled_fast
 from astrolake.photoz.grid import RedshiftGrid
 
 Float32 = NDArray[np.float32]
@@ -23,6 +22,8 @@ Bool = NDArray[np.bool_]
 CATASTROPHIC = 0.15
 #: Representatives of the training set kept in a model, and the neighbour that tells how dense it is there.
 REPRESENTATIVES, NEIGHBOUR = 1024, 5
+#: Training rows that representatives are made from.
+MOST_PICTURED = 100 * REPRESENTATIVES
 _ROUNDS = 8
 _BLOCK = 4096
 
@@ -57,6 +58,7 @@ class Support:
         held_features: Float32,
         held_density: Float32,
         grid: RedshiftGrid,
+        unseen: Bool | None = None,
         flagged: float = 0.09,
         far: float = 0.01,
     ) -> Support:
@@ -69,6 +71,9 @@ class Support:
         held_features, held_density : (m, f), (m, grid.n) float32
             Of rows held back: their calibrated densities.
         grid : RedshiftGrid
+        unseen : (m,) bool, optional
+            Which of the rows held back are not among `features`; all by default. Only these tell how far away
+            new objects are.
         flagged : float
             Share of objects like those held back that may be flagged in all.
         far : float
@@ -79,7 +84,8 @@ class Support:
         centres, radius = _representatives(features)
         picture = cls(centres, radius, np.inf, np.inf)
         distance = picture.distance(held_features)
-        limit = float(np.quantile(distance, 1 - far))
+        fresh = distance if unseen is None or not unseen.any() else distance[unseen]
+        limit = float(np.quantile(fresh, 1 - far))
         danger = np.where(distance > limit, np.inf, risk(held_density, grid))
         return cls(centres, radius, limit, float(min(np.quantile(danger, 1 - flagged), 1.0)))
 
@@ -114,12 +120,33 @@ class Support:
 
 def risk(density: NDArray[np.floating], grid: RedshiftGrid) -> Float32:
     """Return the probability that the median is off by more than 0.15 (1 + z), (n,); NaN without density."""
-    z = pdf.summarise(density, grid)["z_median"].astype(np.float64)
-    # |z' - z| = 0.15 (1 + z') for the true z'
-    low = (z - CATASTROPHIC) / (1 + CATASTROPHIC)
-    high = (z + CATASTROPHIC) / (1 - CATASTROPHIC)
-    inside = pdf.cdf_at(density, grid, high) - pdf.cdf_at(density, grid, low)
-    return (1 - inside).astype(np.float32)
+    rows = np.ascontiguousarray(density, dtype=np.float32)
+    result = np.empty(len(rows), dtype=np.float32)
+    _risk(rows, grid.edges, CATASTROPHIC, result)
+    return result
+
+
+@compiled
+def _risk(density: Float32, edges: Float64, error: float, out: Float32) -> None:
+    n, step = density.shape[1], edges[1] - edges[0]
+    sums = np.empty(n + 1)
+    sums[0] = 0.0
+    for row in range(density.shape[0]):
+        for k in range(n):
+            sums[k + 1] = sums[k] + density[row, k]
+        total = sums[n]
+        if not (total > 0.0 and total < np.inf):
+            out[row] = np.nan
+            continue
+        middle = min(np.searchsorted(sums, 0.5 * total), n)
+        z = edges[middle] - step * (sums[middle] - 0.5 * total) / density[row, middle - 1]
+        inside = 0.0
+        # the true redshifts z' with |z' - z| = 0.15 (1 + z')
+        for sign in (-1.0, 1.0):
+            place = min(max(((z + sign * error) / (1.0 - sign * error) - edges[0]) / step, 0.0), float(n))
+            k = min(int(place), n - 1)
+            inside += sign * (sums[k] + (place - k) * density[row, k])
+        out[row] = 1.0 - inside / total
 
 
 def neighbour_weights(
@@ -169,7 +196,7 @@ def _nearest(cross: Float32, norm: Float32, weight: Float32, offset: Float32, ou
 def _representatives(features: Float32) -> tuple[Float32, Float32]:
     """Return centres of the training set (k-means of a sample) and the spacing of rows near each."""
     rng = np.random.default_rng(0)
-    sample = features[np.sort(rng.permutation(len(features))[: 100 * REPRESENTATIVES])]
+    sample = features[np.sort(rng.permutation(len(features))[:MOST_PICTURED])]
     count = min(REPRESENTATIVES, max(len(sample) // 4, 1))
     centres = sample[np.sort(rng.permutation(len(sample))[:count])].astype(np.float64)
     for _ in range(_ROUNDS):
