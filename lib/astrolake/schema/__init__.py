@@ -2,6 +2,7 @@
 
 from astrolake.schema.forced import FORCED
 from astrolake.schema.model import HEALPIX_COLUMN, PARTITION_COLUMNS, Column, Table
+from astrolake.schema.photoz import MODELS, PHOTOZ
 from astrolake.schema.quality import IMAGE_QUALITY
 from astrolake.schema.tables import (
     CATALOG,
@@ -29,8 +30,10 @@ __all__ = [
     "HEALPIX_COLUMN",
     "IMAGES",
     "IMAGE_QUALITY",
+    "MODELS",
     "OBJECTS",
     "PARTITION_COLUMNS",
+    "PHOTOZ",
     "PIXEL_DETECTIONS",
     "REGISTRY",
     "REJECTS",

@@ -6,6 +6,7 @@ import re
 
 from astrolake.schema.forced import FORCED
 from astrolake.schema.model import HEALPIX, RUN_ID, Column, Table
+from astrolake.schema.photoz import MODELS, PHOTOZ
 from astrolake.schema.quality import IMAGE_QUALITY
 
 RA = Column(
@@ -405,6 +406,8 @@ REGISTRY: dict[str, Table] = {
         FORCED,
         CATALOG,
         CROSSMATCH,
+        PHOTOZ,
+        MODELS,
         RUNS,
         REJECTS,
     )

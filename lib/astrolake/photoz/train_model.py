@@ -1,0 +1,173 @@
+"""From training galaxies to a model that was judged on galaxies it has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from astrolake.errors import BadInput
+from astrolake.photoz.features import ExtraColumn, FeatureSpec, read_inputs
+from astrolake.photoz.forest import ForestLearner, GbtLearner, XgboostLearner
+from astrolake.photoz.grid import RedshiftGrid
+from astrolake.photoz.learner import Learner
+from astrolake.photoz.metrics import evaluate
+from astrolake.photoz.model import PhotozModel
+from astrolake.photoz.photometry import BandColumns
+from astrolake.photoz.training_set import SkySplit, TrainingRows
+from astrolake.photoz.trees import TreeEnsemble
+
+#: Methods that are trained; "template" is another.
+LEARNED = ("random_forest", "gbt", "xgboost", "neural_network")
+#: Fewer galaxies than this teach nothing.
+LEAST_ROWS = 100
+_TREES: dict[str, Any] = {"gbt": GbtLearner, "xgboost": XgboostLearner}
+#: Rows held back that enter calibration and metrics at most: their densities are held in memory.
+_MOST_HELD = 50_000
+
+
+@dataclass(frozen=True)
+class TreeSettings:
+    """How trees are grown; see MLlib's and xgboost's parameters of these meanings."""
+
+    kind: str
+    n_trees: int = 500
+    max_depth: int = 20
+    max_bins: int = 128
+    min_instances: int = 1
+    learning_rate: float = 0.1
+    seed: int = 1
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """What to train.
+
+    Parameters
+    ----------
+    method : str
+        One of `LEARNED`.
+    bands, extra
+        Columns to learn from.
+    grid : RedshiftGrid
+    settings : TreeSettings
+        Of methods that grow trees.
+    cross_validate : bool
+        Whether to choose among a few settings first.
+    """
+
+    method: str
+    bands: tuple[BandColumns, ...]
+    extra: tuple[ExtraColumn, ...]
+    grid: RedshiftGrid
+    settings: TreeSettings
+    cross_validate: bool = False
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the photometric table that are needed."""
+        photometric = [name for band in self.bands for name in (band.value, band.error) if name is not None]
+        return tuple(dict.fromkeys((*photometric, *(column.name for column in self.extra))))
+
+
+#: Grows trees on all training rows, with settings that it may choose.
+Grow = Callable[[FeatureSpec, TreeSettings], tuple[TreeEnsemble, TreeSettings]]
+
+
+def fit_model(
+    plan: TrainingPlan, sample: TrainingRows, split: SkySplit, grow: Grow
+) -> tuple[PhotozModel, dict[str, Any]]:
+    """Return a model and the parameters it was trained with; its metrics are those of part 0 of the sky.
+
+    Raises
+    ------
+    BadInput
+        For fewer than 100 galaxies, or when the parts of the sky leave too few to train or to judge.
+    """
+    if len(sample) < LEAST_ROWS:
+        raise BadInput(
+            f"{len(sample)} galaxies have a redshift; at least {LEAST_ROWS} are needed to train on"
+        )
+    part = split.part(sample.healpix)
+    training, held = sample[part != 0], _first(sample[part == 0], _MOST_HELD)
+    if len(training) < LEAST_ROWS or len(held) < 2:
+        raise BadInput(
+            f"{len(training)} galaxies to train on and {len(held)} to judge by lie in different parts of the sky; "
+            "give more spectroscopic redshifts"
+        )
+    if plan.method == "neural_network":
+        return _network(plan, training, held, split)
+    spec = FeatureSpec.fit(training.columns, plan.bands, plan.extra)
+    trees, settings = grow(spec, plan.settings)
+    learner = _tree_learner(plan, spec, trees, training, held)
+    return _calibrated(plan, spec, learner, training, held), asdict(settings)
+
+
+def _tree_learner(
+    plan: TrainingPlan, spec: FeatureSpec, trees: TreeEnsemble, training: TrainingRows, held: TrainingRows
+) -> Learner:
+    features, held_features = (_features(spec, rows) for rows in (training, held))
+    if plan.method == "random_forest":
+        forest = ForestLearner.learn(trees, features, training.z)
+        return forest.smoothed_for(held_features, held.z, plan.grid)
+    learned: Learner = _TREES[plan.method].learn(trees, held_features, held.z)
+    return learned
+
+
+def _calibrated(
+    plan: TrainingPlan, spec: FeatureSpec, learner: Learner, training: TrainingRows, held: TrainingRows
+) -> PhotozModel:
+    """Return the model calibrated on the rows held back; for its metrics on one half of them, judged by the other."""
+    from astrolake.photoz.training import calibrated_model
+
+    inputs, held_inputs = (
+        read_inputs(rows.columns, plan.bands, plan.extra, "the training table") for rows in (training, held)
+    )
+    density = learner.density(spec.transform(held_inputs), plan.grid)
+
+    def model(rows: NDArray[np.intp]) -> PhotozModel:
+        known = held_inputs[rows], held.z[rows], density[rows]
+        return calibrated_model(plan.method, spec, learner, plan.grid, inputs, known)
+
+    everything = np.arange(len(held))
+    halves = everything[::2], everything[1::2]
+    judged = [judge(model(halves[k]), held[halves[1 - k]]) for k in (0, 1)]
+    metrics = {name: float(np.mean([half[name] for half in judged])) for name in judged[0]}
+    return replace(model(everything), metrics=metrics)
+
+
+def _network(
+    plan: TrainingPlan, training: TrainingRows, held: TrainingRows, split: SkySplit
+) -> tuple[PhotozModel, dict[str, Any]]:
+    from astrolake.photoz.train_network import NetworkSettings
+    from astrolake.photoz.training import train_neural_network
+
+    settings = NetworkSettings(seed=plan.settings.seed)
+    model = train_neural_network(
+        training.columns,
+        training.z,
+        plan.bands,
+        plan.extra,
+        plan.grid,
+        settings=settings,
+        cell=split.cell(training.healpix),
+    )
+    return replace(model, metrics=judge(model, held)), asdict(settings)
+
+
+def judge(model: PhotozModel, rows: TrainingRows) -> dict[str, float]:
+    """Return the metrics of a model's estimates of rows with redshifts."""
+    found = model.estimate(rows.columns, model.grid.step)
+    return evaluate(found["z_phot"], rows.z, found["z_phot_err"], found["pdf"], model.grid)
+
+
+def _features(spec: FeatureSpec, rows: TrainingRows) -> NDArray[np.float32]:
+    return spec.transform(spec.read(rows.columns, "the training table"))
+
+
+def _first(rows: TrainingRows, most: int) -> TrainingRows:
+    """Return at most `most` rows, spread over all."""
+    return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
