@@ -29,6 +29,8 @@ _MAG = 2.5 / np.log(10.0)
 LEAST_ROWS = 100
 #: Standardised features beyond this are cut: one absurd value must not decide a whole estimate.
 _FARTHEST = 12.0
+#: Probability of each band of an object that is to lose some.
+_LOST = 1 / 3
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Inputs:
         noise : float
             Standard deviation of the added noise in units of the flux errors.
         drop : float
-            Probability that a band, or an extra column, is lost; an object keeps one band at least.
+            Share of objects that lose bands and extra columns, each with probability 1/3; one band stays.
         """
         seen = self.photometry
         flux, error, extra = seen.flux, seen.flux_err, self.extra
@@ -77,10 +79,11 @@ class Inputs:
             known = np.where(np.isfinite(error), error, 0.0)
             flux = flux + noise * known * rng.standard_normal(flux.shape, dtype=np.float32)
         if drop > 0:
-            lost = rng.random(flux.shape, dtype=np.float32) < drop
+            some = rng.random((len(self), 1)) < drop
+            lost = some & (rng.random(flux.shape, dtype=np.float32) < _LOST)
             lost[~(seen.observed & ~lost).any(axis=1)] = False
             flux, error = np.where(lost, np.nan, flux), np.where(lost, np.nan, error)
-            extra = np.where(rng.random(extra.shape, dtype=np.float32) < drop, np.nan, extra)
+            extra = np.where(some & (rng.random(extra.shape, dtype=np.float32) < _LOST), np.nan, extra)
         return Inputs(Photometry(seen.bands, flux, error, seen.bad), extra)
 
 
@@ -95,7 +98,7 @@ class FeatureSpec:
     All but the indicators have mean 0 and variance 1 in the training set.
 
     Asinh magnitudes (Lupton, Gunn & Szalay 1999, AJ 118, 1406, eq. 3) are defined for negative fluxes;
-    their softening is the median flux error of the faint half of the training set.
+    their softening is half the median flux error of the faint half of the training set.
     """
 
     bands: tuple[BandColumns, ...]
@@ -294,13 +297,13 @@ def _reddish(bands: int) -> int:
 
 
 def _softening(photometry: Photometry) -> Float64:
-    """Return the median flux error of the fainter half of each band, a fallback where no error is known."""
+    """Return half the median flux error of the fainter half of each band, a guess where no error is known."""
     result = np.empty(len(photometry.bands))
     for k in range(len(result)):
         seen = photometry.observed[:, k]
         flux, error = photometry.flux[seen, k], photometry.flux_err[seen, k]
         faint = error[(flux <= np.median(flux)) & np.isfinite(error)]
-        result[k] = np.median(faint) if len(faint) else max(np.percentile(np.abs(flux), 5) / 5, 1e-6)
+        result[k] = np.median(faint) / 2 if len(faint) else max(np.percentile(np.abs(flux), 5) / 5, 1e-6)
     return result
 
 
@@ -318,6 +321,12 @@ def _gaussian(values: Float64) -> tuple[Float64, Float64]:
     return mean, (axes * np.maximum(spread, 1e-4)) @ axes.T
 
 
+def _slope(x: Float64, y: Float64) -> float:
+    """Return the slope of the line of least squares, 0 where x is one value."""
+    spread = float(np.var(x))
+    return float(np.mean((x - x.mean()) * (y - y.mean()))) / spread if spread > 0 else 0.0
+
+
 def _errors_tell(mags: Float64, photometry: Photometry, softening: Float64) -> bool:
     """Return whether errors scatter at a given magnitude by more than 10 % in any band."""
     errors = ln_asinh_err(photometry, softening)
@@ -328,7 +337,7 @@ def _errors_tell(mags: Float64, photometry: Photometry, softening: Float64) -> b
         order = np.argsort(mags[both, k])
         mag, error = mags[both, k][order], errors[both, k][order]
         rest = [
-            e - np.polyval(np.polyfit(m, e, 1), m)
+            e - np.median(e) - _slope(m, e) * (m - np.median(m))
             for m, e in zip(np.array_split(mag, 20), np.array_split(error, 20), strict=True)
         ]
         if np.median(np.abs(np.concatenate(rest))) * 1.4826 > 0.1:

@@ -99,14 +99,13 @@ class Photometry:
     @classmethod
     def from_fluxes(cls, flux: ArrayLike, flux_err: ArrayLike, bands: Sequence[str]) -> Photometry:
         """Return the photometry of (n, b) fluxes in microjansky; what is not finite is not observed."""
-        value = np.array(np.atleast_2d(flux), dtype=np.float64)
-        error = np.array(np.atleast_2d(flux_err), dtype=np.float64)
+        value, error = _table(flux), _table(flux_err)
         if value.shape != error.shape or value.shape[1] != len(bands):
             raise BadArguments(f"fluxes {value.shape} and errors {error.shape} of {len(bands)} bands")
         seen = np.isfinite(value)
         bad = seen & ~((error > 0) & np.isfinite(error))
-        value[bad | ~seen] = error[bad | ~seen] = np.nan
-        return cls(tuple(bands), value, error, bad)
+        usable = seen & ~bad
+        return cls(tuple(bands), np.where(usable, value, np.nan), np.where(usable, error, np.nan), bad)
 
     @classmethod
     def from_magnitudes(
@@ -150,8 +149,12 @@ def read_photometry(
     if missing := [name for name in wanted if name not in columns]:
         raise MissingColumns(table, missing, list(columns))
     parts = [_read_band(columns, band, table) for band in bands]
-    flux, error, bad = (np.stack([part[k] for part in parts], axis=1) for k in range(3))
-    return Photometry(tuple(band.band for band in bands), flux, error, bad.astype(bool))
+    return Photometry(
+        tuple(band.band for band in bands),
+        np.stack([flux for flux, _, _ in parts], axis=1),
+        np.stack([error for _, error, _ in parts], axis=1),
+        np.stack([bad for _, _, bad in parts], axis=1),
+    )
 
 
 def bands_to_json(bands: Sequence[BandColumns]) -> list[dict[str, Any]]:
@@ -215,6 +218,11 @@ def numbers(columns: Mapping[str, ArrayLike], name: str, table: str) -> Float64:
             f"{table}: column {name} has the shape {values.shape}; give one number for each object"
         )
     return values
+
+
+def _table(values: ArrayLike) -> Float64:
+    """Return a copy of (n, b) numbers."""
+    return np.array(np.atleast_2d(np.asarray(values)), dtype=np.float64)
 
 
 def _check_errors(error: Float64, band: BandColumns, table: str) -> None:
