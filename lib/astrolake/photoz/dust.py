@@ -68,17 +68,17 @@ def _calzetti(wavelength: Float64) -> Float64:
     value = _calzetti_inside(inside)
     ends = np.where(um < 0.12, 0.12, 2.2)
     slope = (_calzetti_inside(ends * 1.001) - _calzetti_inside(ends * 0.999)) / (0.002 * ends)
-    return value + np.where(um == inside, 0.0, slope * (um - inside))
+    return np.asarray(value + np.where(um == inside, 0.0, slope * (um - inside)))
 
 
 def _calzetti_inside(um: Float64) -> Float64:
     red = -1.857 + 1.040 / um
     blue = -2.156 + 1.509 / um - 0.198 / um**2 + 0.011 / um**3
-    return 2.659 * np.where(um >= 0.63, red, blue) + _R_V_CALZETTI
+    return np.asarray(2.659 * np.where(um >= 0.63, red, blue) + _R_V_CALZETTI)
 
 
 def _smc(wavelength: Float64) -> Float64:
     amplitude, at, b, n = _PEI_SMC.T[:, :, np.newaxis]
     ratio = np.ravel(wavelength)[np.newaxis] / 1e4 / at
     per_a_b = (amplitude / (ratio**n + ratio**-n + b)).sum(axis=0).reshape(np.shape(wavelength))
-    return per_a_b * (_R_V_SMC + 1.0)
+    return np.asarray(per_a_b * (_R_V_SMC + 1.0))

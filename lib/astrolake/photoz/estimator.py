@@ -17,11 +17,13 @@ from astrolake.photoz import metrics
 from astrolake.photoz.combine import Pool, disagree
 from astrolake.photoz.evaluation_table import evaluation_table
 from astrolake.photoz.features import ExtraColumn, FeatureSpec
+from astrolake.photoz.filters import load_filters
 from astrolake.photoz.flags import PhotozFlag
 from astrolake.photoz.grid import RedshiftGrid
 from astrolake.photoz.model_store import Estimator, estimator_of
 from astrolake.photoz.photometry import BandColumns
 from astrolake.photoz.pdf import summarise
+from astrolake.photoz.prior import MagnitudePrior
 from astrolake.photoz.python_tables import (
     as_frame,
     chosen_columns,
@@ -30,6 +32,8 @@ from astrolake.photoz.python_tables import (
     with_redshifts,
     write_parquet,
 )
+from astrolake.photoz.template_fit import TemplateFit
+from astrolake.photoz.templates import TemplateSet, load_templates
 from astrolake.photoz.train_model import TrainingPlan, TreeSettings, fit_model
 from astrolake.photoz.training_set import SkySplit, TrainingRows, band_columns
 from astrolake.photoz.trees import TreeEnsemble
@@ -93,6 +97,96 @@ class PhotozEstimator:
 
     def __init__(self, seed: int = 1) -> None:
         self.seed = seed
+
+    def load_templates(
+        self,
+        template_set: str | Path = "cosmos",
+        n_templates: int | None = None,
+        directory: str | Path | None = None,
+    ) -> TemplateSet:
+        """Return spectra of template galaxies: see `templates.load_templates`.
+
+        Parameters
+        ----------
+        template_set : {"cosmos", "cww", "sdss", "pegase"} or path
+        n_templates : int, optional
+            As many are interpolated or left out; all by default.
+        directory : path, optional
+            Where the files of the set are; by default in an installed package.
+
+        Raises
+        ------
+        MissingDependency
+            When no installed package has the set; the message says which would do.
+        """
+        return load_templates(template_set, n_templates, directory)
+
+    def template_fitting(  # noqa: PLR0913
+        self,
+        catalog: Any,
+        magnitudes: Sequence[str],
+        mag_errors: Sequence[str],
+        templates: TemplateSet | None = None,
+        z_range: Sequence[float] = (0.0, 3.0),
+        z_resolution: float = 0.01,
+        *,
+        filters: str | Path = "sdss",
+        filter_names: Mapping[str, str] | None = None,
+        spec_z: str | None = None,
+        prior: MagnitudePrior | None = None,
+        pdf_step: float = 0.0,
+        output: str | os.PathLike[str] | None = None,
+        **options: Any,
+    ) -> pd.DataFrame:
+        """Return a catalog with the redshifts of the templates that fit it.
+
+        Parameters
+        ----------
+        catalog : table or path
+        magnitudes, mag_errors : sequence of str
+            Columns of AB magnitudes and their errors, from blue to red; 99 is not detected, -99 not observed.
+        templates : TemplateSet, optional
+            From `load_templates`; those of COSMOS by default.
+        z_range, z_resolution
+            Grid of redshifts.
+        filters : str or path
+            Survey ("sdss", "panstarrs", "des", "lsst", ...) or directory of filter curves; see
+            `filters.load_filters`.
+        filter_names : mapping, optional
+            Curve of a band where its name does not tell.
+        spec_z : str, optional
+            Column of spectroscopic redshifts, of some rows at least, from which zero points, errors and the
+            calibration of the densities are learned. Without it densities are as the errors have them.
+        prior : MagnitudePrior, optional
+            Flat by default; learned where `spec_z` is given.
+        pdf_step, output
+            As for `predict`.
+        **options
+            Of `TemplateFit.make`: igm_model, cache, template_error, floor.
+
+        Returns
+        -------
+        DataFrame
+            As from `predict`; its `attrs["model"]` is the fit, which `predict` takes for further catalogs.
+
+        Raises
+        ------
+        MissingColumns, BadInput, BadArguments
+            As `photometry.read_photometry`: magnitudes that are fluxes, columns that are not there.
+        """
+        frame = as_frame(catalog, "the catalog")
+        bands = band_columns(magnitudes, mag_errors, "mag")
+        curves = load_filters(filters, [band.band for band in bands], filter_names)
+        grid = RedshiftGrid(float(z_range[0]), float(z_range[1]), z_resolution)
+        fit = TemplateFit.make(
+            templates or self.load_templates(), curves, bands, grid, prior, **options
+        )
+        columns = columns_of(frame)
+        if spec_z is not None:
+            fit = fit.calibrated(columns, columns[spec_z], learn_prior=prior is None)
+        found = _joined(frame, fit.estimate(columns, pdf_step=pdf_step), output)
+        found.attrs["model"] = fit
+        return found
 
     def prepare_training_data(self, photometry: Any, spec_z: Any, features: Sequence[str]) -> TrainingData:
         """Return the objects with spectroscopic redshifts, to train on.
@@ -267,7 +361,7 @@ def _grow(features: NDArray[np.float32], z: NDArray[np.float64], settings: TreeS
     if settings.kind == "xgboost":
         return _grow_xgboost(features, z, settings)
     try:
-        from astrolake.photoz.spark_training import grow_here
+        from astrolake.photoz.spark_here import grow_here
     except ImportError as error:
         raise MissingDependency(
             f"model_type {settings.kind!r} is grown by Spark: pip install 'astrolake[spark]' ({error})"

@@ -150,8 +150,8 @@ def _from_directory(folder: Path, band: str, name: str | None) -> FilterCurve:
     if len(found) != 1:
         listed = ", ".join(path.name for path in found or files) or "nothing"
         raise BadInput(
-            f"{folder} has {'no' if not found else 'more than one'} filter curve for band {band!r}: {listed}; "
-            "name the file of the band"
+            f"{folder} has {'more than one' if found else 'no'} filter curve for band {band!r}: "
+            f"{listed}; name the file of the band"
         )
     return read_filter(found[0], band)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,8 +20,8 @@ _MADAU_LINES = np.array([[1215.67, 0.0036], [1025.72, 0.0017], [972.537, 0.0012]
 
 #: Strengths of the Lyman lines n = 2 to 40 (Inoue et al. 2014, MNRAS 442, 1805, Table 2): forest and damped
 #: systems in units of 1e-5. Those at higher redshift are fixed multiples of the first.
+# fmt: off
 _FOREST = 1e-5 * np.array(
-    # fmt: off
     [
         1690,
         469.2,
@@ -63,10 +63,8 @@ _FOREST = 1e-5 * np.array(
         1.593,
         1.510,
     ]
-    # fmt: on
 )
 _DAMPED = 1e-5 * np.array(
-    # fmt: off
     [
         16.17,
         15.45,
@@ -108,8 +106,8 @@ _DAMPED = 1e-5 * np.array(
         10.09,
         10.02,
     ]
-    # fmt: on
 )
+# fmt: on
 _N = np.arange(2, 41)
 _LINES = 911.7635 * _N**2 / (_N**2 - 1.0)
 #: The forest steepens at these 1 + z, damped systems at the last; ratios of the coefficients there.
@@ -186,7 +184,7 @@ def _inoue(observed: Float64, z: float) -> Float64:
     return depth + np.where(inside, _forest_continuum(x, 1 + z) + _damped_continuum(x, 1 + z), 0.0)
 
 
-def _forest_continuum(x: Float64, s: float) -> Float64:
+def _forest_continuum(x: Float64, s: float) -> Any:
     """Return the depth of the forest's Lyman continuum (eqs. 25 to 27); x = observed / limit, s = 1 + z."""
     if s < 2.2:
         return 0.325 * (x**1.2 - s**-0.9 * x**2.1)
@@ -202,7 +200,7 @@ def _forest_continuum(x: Float64, s: float) -> Float64:
     )
 
 
-def _damped_continuum(x: Float64, s: float) -> Float64:
+def _damped_continuum(x: Float64, s: float) -> Any:
     """Return the depth of the damped systems' Lyman continuum (eqs. 28 and 29)."""
     if s < 3.0:
         return 0.211 * s**2 - 7.66e-2 * s**2.3 * x**-0.3 - 0.135 * x**2

@@ -153,7 +153,7 @@ def _binned(spectrum: Spectrum, log_wave: Float64) -> Float64:
     at, flux = spectrum.wavelength, spectrum.flux
     parts = np.diff(at) * (flux[1:] + flux[:-1]) / 2
     total = np.append(0.0, np.cumsum(parts))
-    return np.diff(_integral(edges, at, flux, total)) / np.diff(edges)
+    return np.asarray(np.diff(_integral(edges, at, flux, total)) / np.diff(edges))
 
 
 def _integral(edges: Float64, at: Float64, flux: Float64, total: Float64) -> Float64:

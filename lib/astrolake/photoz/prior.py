@@ -29,9 +29,9 @@ _LEAST = 100
 class MagnitudePrior:
     """p(z, T | m) = p(T | m) p(z | T, m) for ellipticals, spirals, and irregulars with starbursts.
 
-    p(z | T, m) ~ z^alpha exp(-(z / z_m)^alpha) with z_m = z0 + km (m - m0), and p(T | m) = f exp(-kt (m - m0))
-    for the first two types; the third has what is left. Defaults are those of the Hubble Deep Field North
-    (Table 1 there), for magnitudes F814W or i.
+    p(z | T, m) ~ z^alpha exp(-(z / z_m)^alpha) with z_m = z0 + km (m - m0), and p(T | m) =
+    f exp(-kt (m - m0)) for the first two types; the third has what is left. Defaults are those of the
+    Hubble Deep Field North (Table 1 there), for magnitudes F814W or i.
 
     Parameters
     ----------
@@ -119,7 +119,8 @@ class MagnitudePrior:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> MagnitudePrior:
         """Return the prior that `to_json` wrote."""
-        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+        lists = {name: tuple(values[name]) for name in ("alpha", "z0", "km", "fraction", "kt")}
+        return cls(**lists, m0=float(values["m0"]))
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """The compiled heart of template fitting: chi2 of every template at every redshift, summed to densities.
 
-One pass over a galaxy at a time. Fluxes g = f / sigma and models x = m / sigma give the amplitude
-A = max(g.x, 0) / x.x and chi2 = |g - A x|^2, in that form, which keeps single precision exact at any
-signal-to-noise; then exp(-chi2 / 2) times the prior is added up over templates. A galaxy's chi2 stay in the
-cache; there is no array of galaxies x redshifts x templates.
+One pass over a galaxy at a time. Fluxes f and models m with weights w give the amplitude
+A = max(sum w f m, 0) / sum w m^2 and chi2 = sum w (f - A m)^2, in that form, which is exact in single
+precision at any signal-to-noise; then exp(-chi2 / 2) times the prior is added up over templates. A galaxy's
+chi2 stay in the cache; there is no array of galaxies x redshifts x templates.
 """
 
 from __future__ import annotations
@@ -22,10 +22,15 @@ Float32 = NDArray[np.float32]
 Int64 = NDArray[np.int64]
 
 #: Models that are worse than the best one by more than this in chi2 add nothing.
-_DEEPEST = 80.0
+_DEEPEST = np.float32(80.0)
 #: Redshifts that a compiled loop runs over, at most, and what their number is rounded up to: SIMD lanes.
 _LONGEST_LOOP, _LANES = 512, 16
-_LOG2E = 1.4426950408889634
+_HALF_LOG2E = np.float32(-0.5 * 1.4426950408889634)
+
+Pair = tuple[Float32, Float32]
+PackedArrays = tuple[Float32, Float32, Int64]
+Priors = tuple[Float32, Int64]
+Outputs = tuple[Float32, Int64, Float32]
 
 
 @dataclass(frozen=True)
@@ -49,12 +54,12 @@ class PackedModels:
     n_z: int
 
     @property
-    def n_bands(self) -> int:
+    def n_bands(self) -> Any:
         """Number of bands."""
         return self.error2.shape[1]
 
     @property
-    def width(self) -> int:
+    def width(self) -> Any:
         """Redshifts of a block."""
         return self.error2.shape[2]
 
@@ -71,15 +76,12 @@ class Fits:
         The template most likely at the mode of the density, -1 without one.
     chi2, amplitude : (n,) float32
         Of that template there.
-    best_chi2 : (n,) float32
-        The least of all.
     """
 
     density: Float32
     template: Int64
     chi2: Float32
     amplitude: Float32
-    best_chi2: Float32
 
 
 def pack(
@@ -140,117 +142,142 @@ def fit(
     weights[..., : models.n_z] = prior
     density = np.empty((n, padded), dtype=np.float32)
     template = np.empty(n, dtype=np.int64)
-    numbers = np.empty((n, 3), dtype=np.float32)
-    kernel = _kernel(models.n_bands, models.width)
-    kernel(
-        value, spread, models.flux, models.error2, models.prior_class, weights,
-        np.ascontiguousarray(prior_row, dtype=np.int64), density, template, numbers,
-    )  # fmt: skip
-    numbers[:, 1] *= unit[:, 0]
+    numbers = np.empty((n, 2), dtype=np.float32)
+    rows = np.ascontiguousarray(prior_row, dtype=np.int64)
+    _kernel(models.n_bands, models.width)(
+        (value, spread),
+        (models.flux, models.error2, models.prior_class),
+        (weights, rows),
+        (density, template, numbers),
+    )
+    chi2, amplitude = numbers.T.copy()
     blind = ~usable.any(axis=1)
-    density[blind], numbers[blind], template[blind] = np.nan, np.nan, -1
-    chi2, amplitude, best = numbers.T.copy()
-    return Fits(density[:, : models.n_z], template, chi2, amplitude, best)
+    for values in (density, chi2, amplitude):
+        values[blind] = np.nan
+    template[blind] = -1
+    return Fits(density[:, : models.n_z], template, chi2, amplitude * unit[:, 0].astype(np.float32))
 
 
 @lru_cache(maxsize=16)
 def _kernel(n_bands: int, width: int) -> Callable[..., None]:
-    """Return the kernel for so many bands and redshifts: constants let loops over bands unroll."""
-    half_log2e, deepest = np.float32(-0.5 * _LOG2E), np.float32(_DEEPEST)
-    one, zero = np.float32(1), np.float32(0)
+    """Return the kernel for so many bands and redshifts: constants let loops over bands unroll.
 
-    def kernel(
-        flux: Float32, variance: Float32, models: Float32, error2: Float32, prior_class: Int64,
-        prior: Float32, prior_row: Int64, density: Float32, template: Int64, numbers: Float32,
-    ) -> None:  # fmt: skip
-        n_templates, n_blocks = models.shape[0], models.shape[1]
+    It holds nothing but numbers, so that its machine code can be kept on disk.
+    """
+    zero, tiny = np.float32(0), np.float32(1e-30)
+
+    def kernel(seen_of: Pair, models: PackedArrays, priors: Priors, out: Outputs) -> None:
+        flux, variance = seen_of
+        fluxes, error2, prior_class = models
+        n_templates, n_blocks = fluxes.shape[0], fluxes.shape[1]
         chi2 = np.empty((n_templates, n_blocks, width), np.float32)
-        row_of = chi2.reshape(n_templates, n_blocks * width)
         least = np.empty(n_templates, np.float32)
         least_bits = least.view(np.int32)
-        seen = np.empty((n_blocks, 2 * n_bands * width), np.float32)
+        weight = np.empty((n_blocks, n_bands * width), np.float32)
         for galaxy in range(flux.shape[0]):
-            for k in range(n_blocks):
-                for b in range(n_bands):
-                    weight = seen[k, b * width : (b + 1) * width]
-                    scaled = seen[k, (n_bands + b) * width : (n_bands + b + 1) * width]
-                    f, v, e2 = flux[galaxy, b], variance[galaxy, b], error2[k, b]
-                    if v > zero:
-                        for z in range(width):
-                            weight[z] = one / np.sqrt(v + e2[z] * f * f)
-                            scaled[z] = f * weight[z]
-                    else:
-                        weight[:] = zero
-                        scaled[:] = zero
-            best = np.int32(2147483647)
+            _weigh(flux[galaxy], variance[galaxy], error2, weight)
             for t in range(n_templates):
                 lowest = np.int32(2147483647)
                 for k in range(n_blocks):
-                    m, s, c = models[t, k], seen[k], chi2[t, k]
+                    f, m, w, c = flux[galaxy], fluxes[t, k], weight[k], chi2[t, k]
                     for z in range(width):
-                        gx, xx = zero, np.float32(1e-30)
+                        gx, xx = zero, tiny
                         for b in range(n_bands):
-                            x = m[b * width + z] * s[b * width + z]
-                            gx += s[(n_bands + b) * width + z] * x
-                            xx += x * x
+                            x = m[b * width + z] * w[b * width + z]
+                            gx += f[b] * x
+                            xx += m[b * width + z] * x
                         amplitude = max(gx, zero) / xx
                         total = zero
                         for b in range(n_bands):
-                            left = s[(n_bands + b) * width + z] - amplitude * (
-                                m[b * width + z] * s[b * width + z]
-                            )
-                            total += left * left
+                            left = f[b] - amplitude * m[b * width + z]
+                            total += left * left * w[b * width + z]
                         c[z] = total
-                    # Bits of floats that are not negative order as integers do, and integers have SIMD minima.
+                    # Bits of floats above 0 order as integers do, and integers have a SIMD minimum.
                     bits = c.view(np.int32)
                     for z in range(width):
                         lowest = bits[z] if bits[z] < lowest else lowest
                 least_bits[t] = lowest
-                best = min(best, lowest)
-            bottom = least[0]
-            for t in range(n_templates):
-                bottom = min(bottom, least[t])
-            row = density[galaxy]
-            row[:] = zero
-            for t in range(n_templates):
-                if least[t] - bottom > deepest:
-                    continue
-                q, c = prior[prior_row[galaxy], prior_class[t]], row_of[t]
-                for z in range(row.shape[0]):
-                    # 2^y = 2^floor(y) times a polynomial of the rest (relative error 2e-7).
-                    y = max((c[z] - bottom) * half_log2e, np.float32(-120))
-                    whole = np.floor(y)
-                    part = y - whole
-                    power = np.float32(1.8775767e-3)
-                    power = power * part + np.float32(8.9893397e-3)
-                    power = power * part + np.float32(5.5826318e-2)
-                    power = power * part + np.float32(2.4015361e-1)
-                    power = power * part + np.float32(6.9315308e-1)
-                    power = power * part + np.float32(9.9999994e-1)
-                    scale = np.int32((np.int32(whole) + np.int32(127)) << np.int32(23)).view(np.float32)
-                    row[z] += power * scale * q[z]
-            sum_, mode = zero, 0
-            for z in range(row.shape[0]):
-                sum_ += row[z]
-            for z in range(row.shape[0]):
-                mode = z if row[z] > row[mode] else mode
-            for z in range(row.shape[0]):
-                row[z] *= one / sum_
-            likeliest, chosen = np.float32(-1), 0
-            for t in range(n_templates):
-                share = np.exp((row_of[t, mode] - bottom) * np.float32(-0.5))
-                share *= prior[prior_row[galaxy], prior_class[t], mode]
-                if share > likeliest:
-                    likeliest, chosen = share, t
-            template[galaxy] = chosen
-            k, z = mode // width, mode % width
-            gx, xx = zero, np.float32(1e-30)
-            for b in range(n_bands):
-                x = models[chosen, k, b * width + z] * seen[k, b * width + z]
-                gx += seen[k, (n_bands + b) * width + z] * x
-                xx += x * x
-            numbers[galaxy, 0] = row_of[chosen, mode]
-            numbers[galaxy, 1] = max(gx, zero) / xx
-            numbers[galaxy, 2] = bottom
+            rows = chi2.reshape(n_templates, n_blocks * width)
+            prior = priors[0][priors[1][galaxy]]
+            mode = _density(rows, least, prior, prior_class, out[0][galaxy])
+            out[1][galaxy] = _likeliest(rows[:, mode], least, prior[:, mode], prior_class)
+            model = fluxes[out[1][galaxy], mode // width]
+            at = np.arange(n_bands) * width + mode % width
+            _numbers(flux[galaxy], model[at], weight[mode // width][at], out[2][galaxy])
 
     return compiled_fast(kernel)
+
+
+@compiled_fast
+def _weigh(flux: Float32, variance: Float32, error2: Float32, weight: Float32) -> None:
+    """Write 1 / sigma^2 of all bands for each block of redshifts; 0 where not observed."""
+    n_blocks, n_bands, width = error2.shape
+    for k in range(n_blocks):
+        for b in range(n_bands):
+            row, e2 = weight[k, b * width : (b + 1) * width], error2[k, b]
+            v, f2 = variance[b], flux[b] * flux[b]
+            if v > 0:
+                for z in range(width):
+                    row[z] = np.float32(1) / (v + e2[z] * f2)
+            else:
+                row[:] = 0
+
+
+@compiled_fast
+def _density(chi2: Float32, least: Float32, prior: Float32, prior_class: Int64, row: Float32) -> Any:
+    """Write the sum over templates of exp(-chi2 / 2) times the prior, scaled to 1; return its mode."""
+    bottom = least.min()
+    row[:] = 0
+    for t in range(chi2.shape[0]):
+        if least[t] - bottom > _DEEPEST:
+            continue
+        c, q = chi2[t], prior[prior_class[t]]
+        for z in range(row.shape[0]):
+            # 2^y = 2^floor(y) times a polynomial of the rest (relative error 2e-7). Nothing gets smaller than
+            # 2^-70: numbers below 1e-38 would cost a hundred cycles each.
+            y = max((c[z] - bottom) * _HALF_LOG2E, np.float32(-70))
+            whole = np.floor(y)
+            part = y - whole
+            power = np.float32(1.8775767e-3)
+            power = power * part + np.float32(8.9893397e-3)
+            power = power * part + np.float32(5.5826318e-2)
+            power = power * part + np.float32(2.4015361e-1)
+            power = power * part + np.float32(6.9315308e-1)
+            power = power * part + np.float32(9.9999994e-1)
+            scale = np.int32((np.int32(whole) + np.int32(127)) << np.int32(23)).view(np.float32)
+            row[z] += power * scale * q[z]
+    total, mode = np.float32(0), 0
+    for z in range(row.shape[0]):
+        total += row[z]
+    for z in range(row.shape[0]):
+        mode = z if row[z] > row[mode] else mode
+    scale = np.float32(1) / total
+    for z in range(row.shape[0]):
+        row[z] *= scale
+    return mode
+
+
+@compiled_fast
+def _likeliest(chi2: Float32, least: Float32, prior: Float32, prior_class: Int64) -> Any:
+    """Return the template with the largest exp(-chi2 / 2) times prior at one redshift."""
+    bottom, largest, chosen = least.min(), np.float32(-1), 0
+    for t in range(chi2.shape[0]):
+        share = np.exp((bottom - chi2[t]) * np.float32(0.5)) * prior[prior_class[t]]
+        if share > largest:
+            largest, chosen = share, t
+    return chosen
+
+
+@compiled_fast
+def _numbers(flux: Float32, model: Float32, weight: Float32, out: Float32) -> None:
+    """Write chi2 and amplitude of one model."""
+    gx, xx, total = np.float32(0), np.float32(1e-30), np.float32(0)
+    for b in range(flux.size):
+        gx += flux[b] * model[b] * weight[b]
+        xx += model[b] * model[b] * weight[b]
+    amplitude = max(gx, np.float32(0)) / xx
+    for b in range(flux.size):
+        left = flux[b] - amplitude * model[b]
+        total += left * left * weight[b]
+    out[0] = total
+    out[1] = amplitude
