@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 
-from astrolake.errors import BadInput
+from astrolake.errors import BadArguments, BadInput
 from astrolake.photoz import pdf
 from astrolake.photoz.compiled import compiled
 from astrolake.photoz.grid import RedshiftGrid
@@ -29,6 +29,8 @@ Float64 = NDArray[np.float64]
 KNOTS = np.unique(np.concatenate([ndtr(np.linspace(-4.0, 4.0, 81)), np.linspace(0, 1, 65)]))
 #: Normal scores beyond this are outliers beyond the density's own tails.
 _FARTHEST = 4.0
+#: Shift and width are found again from what they leave: neighbours of a node are not all at the node.
+_ROUNDS = 2
 #: A map needs so many rows; fewer leave densities as they are.
 LEAST_ROWS = 200
 
@@ -60,7 +62,7 @@ class Recalibration:
         grid: RedshiftGrid,
         z_true: ArrayLike,
         mag: ArrayLike,
-        neighbours: int = 300,
+        neighbours: int | None = None,
     ) -> Recalibration:
         """Return the recalibration that makes the PIT of these rows uniform.
 
@@ -75,8 +77,8 @@ class Recalibration:
         grid : RedshiftGrid
         z_true, mag : (n,) arrays
             Spectroscopic redshifts, and the magnitudes `apply` will be given.
-        neighbours : int
-            Rows for each node.
+        neighbours : int, optional
+            Rows for each node; 300, or a twelfth of all if that is more.
 
         Raises
         ------
@@ -90,11 +92,16 @@ class Recalibration:
             raise BadInput(f"{int(usable.sum())} rows are held back; calibration needs {LEAST_ROWS} at least")
         z, magnitude, point = z[usable], magnitude[usable], point[usable]
         score = np.clip(ndtri(pdf.cdf_at(np.asarray(density)[usable], grid, z)), -_FARTHEST, _FARTHEST)
-        count = int(np.clip(np.sqrt(len(z) / neighbours) * 2, 1, 8))
+        near = max(300, len(z) // 12) if neighbours is None else neighbours
+        count = int(np.clip(np.sqrt(len(z) / near) * 2, 1, 8))
         z_nodes, mag_nodes = (_nodes(values, count) for values in (point, magnitude))
-        shift, width = _local_scores(score, point, magnitude, z_nodes, mag_nodes, neighbours)
         places = _weights(z_nodes, point), _weights(mag_nodes, magnitude)
-        left = (score - _between(shift, *places)) / _between(width, *places)
+        shift, width = np.zeros((len(z_nodes), len(mag_nodes))), np.ones((len(z_nodes), len(mag_nodes)))
+        left = score
+        for _ in range(_ROUNDS):
+            more, factor = _local_scores(left, point, magnitude, z_nodes, mag_nodes, near)
+            shift, width = shift + width * more, width * factor
+            left = (score - _between(shift, *places)) / _between(width, *places)
         shape = _smooth_cumulative(left)
         inner = (ndtri(KNOTS)[np.newaxis, np.newaxis] - shift[..., np.newaxis]) / width[..., np.newaxis]
         maps = np.interp(inner, *shape)
@@ -103,10 +110,11 @@ class Recalibration:
 
     def apply(self, density: Float32, grid: RedshiftGrid, mag: ArrayLike) -> Float32:
         """Return recalibrated densities, (n, grid.n) float32 with `sum * step == 1`; NaN rows stay NaN."""
-        rows = pdf.normalise(density, grid)
-        place_z = _places(self.z_nodes, pdf.summarise(rows, grid)["z_median"].astype(np.float64))
+        rows = np.array(density, dtype=np.float32, order="C")
+        if rows.ndim != 2 or rows.shape[1] != grid.n:
+            raise BadArguments(f"densities have the shape {rows.shape}; the grid has {grid.n} redshifts")
         place_mag = _places(self.mag_nodes, np.asarray(mag, dtype=np.float64))
-        _map_rows(rows, grid.step, KNOTS, self.maps, place_z, place_mag)
+        _map_rows(rows, grid.edges, KNOTS, self.maps, self.z_nodes, place_mag)
         return rows
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -121,29 +129,39 @@ class Recalibration:
 
 @compiled
 def _map_rows(
-    rows: Float32, step: float, knots: Float64, maps: Float64, place_z: Float64, place_mag: Float64
+    rows: Float32, edges: Float64, knots: Float64, maps: Float64, z_nodes: Float64, place_mag: Float64
 ) -> None:
     """Replace the cumulative F of each row by R(F), in place."""
-    last = knots.size - 1
-    mapped = np.empty(knots.size)
+    n, last, step = rows.shape[1], knots.size - 1, edges[1] - edges[0]
+    mapped, slope, sums = np.empty(last + 1), np.empty(last), np.empty(n + 1)
+    sums[0] = 0.0
     for row in range(rows.shape[0]):
-        if not rows[row, 0] >= 0.0:
+        total = 0.0
+        for column in range(n):
+            total += rows[row, column]
+            sums[column + 1] = total
+        if not (total > 0.0 and total < np.inf):
+            rows[row, :] = np.nan
             continue
-        i, j = int(place_z[row]), int(place_mag[row])
-        u, v = place_z[row] - i, place_mag[row] - j
-        i1, j1 = min(i + 1, maps.shape[0] - 1), min(j + 1, maps.shape[1] - 1)
-        for k in range(knots.size):
+        middle = min(np.searchsorted(sums, 0.5 * total), n)
+        median = edges[middle] - step * (sums[middle] - 0.5 * total) / rows[row, middle - 1]
+        i = min(max(np.searchsorted(z_nodes, median) - 1, 0), z_nodes.size - 1)
+        i1 = min(i + 1, z_nodes.size - 1)
+        u = min(max((median - z_nodes[i]) / (z_nodes[i1] - z_nodes[i]), 0.0), 1.0) if i1 > i else 0.0
+        j = int(place_mag[row])
+        j1, v = min(j + 1, maps.shape[1] - 1), place_mag[row] - j
+        for k in range(last + 1):
             low = (1 - v) * maps[i, j, k] + v * maps[i, j1, k]
             high = (1 - v) * maps[i1, j, k] + v * maps[i1, j1, k]
             mapped[k] = (1 - u) * low + u * high
-        below, sum_, k = 0.0, 0.0, 0
-        for column in range(rows.shape[1]):
-            sum_ += rows[row, column] * step
-            value = min(sum_, 1.0)
+        for k in range(last):
+            slope[k] = (mapped[k + 1] - mapped[k]) / (knots[k + 1] - knots[k])
+        below, k, scale = 0.0, 0, 1.0 / total
+        for column in range(n):
+            value = min(sums[column + 1] * scale, 1.0)
             while k < last - 1 and knots[k + 1] < value:
                 k += 1
-            inside = min((value - knots[k]) / (knots[k + 1] - knots[k]), 1.0)
-            above = mapped[k] + inside * (mapped[k + 1] - mapped[k])
+            above = mapped[k] + (value - knots[k]) * slope[k]
             rows[row, column] = (above - below) / step
             below = above
 

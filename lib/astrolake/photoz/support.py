@@ -11,8 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
 from astrolake.errors import BadInput
-from astrolake.photoz import pdf
-from astrolake.photoz.compiled import compiled_fast
+from astrolake.photoz.compiled import compiled, compiled_fast
 from astrolake.photoz.grid import RedshiftGrid
 
 Float32 = NDArray[np.float32]
@@ -114,12 +113,33 @@ class Support:
 
 def risk(density: NDArray[np.floating], grid: RedshiftGrid) -> Float32:
     """Return the probability that the median is off by more than 0.15 (1 + z), (n,); NaN without density."""
-    z = pdf.summarise(density, grid)["z_median"].astype(np.float64)
-    # |z' - z| = 0.15 (1 + z') for the true z'
-    low = (z - CATASTROPHIC) / (1 + CATASTROPHIC)
-    high = (z + CATASTROPHIC) / (1 - CATASTROPHIC)
-    inside = pdf.cdf_at(density, grid, high) - pdf.cdf_at(density, grid, low)
-    return (1 - inside).astype(np.float32)
+    rows = np.ascontiguousarray(density, dtype=np.float32)
+    result = np.empty(len(rows), dtype=np.float32)
+    _risk(rows, grid.edges, CATASTROPHIC, result)
+    return result
+
+
+@compiled
+def _risk(density: Float32, edges: Float64, error: float, out: Float32) -> None:
+    n, step = density.shape[1], edges[1] - edges[0]
+    sums = np.empty(n + 1)
+    sums[0] = 0.0
+    for row in range(density.shape[0]):
+        for k in range(n):
+            sums[k + 1] = sums[k] + density[row, k]
+        total = sums[n]
+        if not (total > 0.0 and total < np.inf):
+            out[row] = np.nan
+            continue
+        middle = min(np.searchsorted(sums, 0.5 * total), n)
+        z = edges[middle] - step * (sums[middle] - 0.5 * total) / density[row, middle - 1]
+        inside = 0.0
+        # the true redshifts z' with |z' - z| = 0.15 (1 + z')
+        for sign in (-1.0, 1.0):
+            place = min(max(((z + sign * error) / (1.0 - sign * error) - edges[0]) / step, 0.0), float(n))
+            k = min(int(place), n - 1)
+            inside += sign * (sums[k] + (place - k) * density[row, k])
+        out[row] = 1.0 - inside / total
 
 
 def neighbour_weights(

@@ -22,8 +22,10 @@ Layers = list[tuple[Float32, Float32]]
 
 #: Rows whose features are made at a time: bounds memory, whatever the size of the training table.
 _CHUNK = 65_536
-#: Exponents of AdamW (Loshchilov & Hutter 2019) and the part of the steps in which the rate rises.
-_BETA1, _BETA2, _EPSILON, _WARM_UP = 0.9, 0.999, 1e-8, 0.3
+#: AdamW (Loshchilov & Hutter 2019): the first exponent falls while the rate rises, and the other way round.
+_BETA1_HIGH, _BETA1_LOW, _BETA2, _EPSILON = 0.95, 0.85, 0.999, 1e-8
+#: Part of the steps in which the rate rises.
+_WARM_UP = 0.3
 
 
 @dataclass(frozen=True)
@@ -51,17 +53,17 @@ class NetworkSettings:
         Of everything random; the same seed gives the same network.
     """
 
-    hidden: tuple[int, ...] = (256, 256, 256)
+    hidden: tuple[int, ...] = (128, 128, 128)
     components: int = 8
-    members: int = 1
+    members: int = 3
     epochs: int = 60
     most_rows: int = 6_000_000
     batch: int = 128
-    learning_rate: float = 2e-3
+    learning_rate: float = 4e-3
     weight_decay: float = 1e-4
     noise: float = 0.0
     jitter: float = 0.02
-    drop: float = 0.1
+    drop: float = 0.05
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -151,16 +153,19 @@ def _train_member(
     _initialise(layers, target, rng)
     first, second = np.zeros_like(values), np.zeros_like(values)
     steps = epochs * (len(inputs) // batch)
-    step, least, best, kept = 0, np.inf, epochs, values
+    step, past, least, best, kept = 0, 1.0, np.inf, epochs, values
     for epoch in range(1, epochs + 1):
         drop = settings.drop * _one_cycle((epoch - 0.5) / epochs)
         for features, rows in _batches(spec, inputs, batch, replace(settings, drop=drop), rng):
             step += 1
             _loss_gradients(layers, gradients, features, target[rows], weight[rows])
-            rate = settings.learning_rate * _one_cycle(step / steps)
-            correction = math.sqrt(1 - _BETA2**step) / (1 - _BETA1**step)
-            decay = 1 - rate * settings.weight_decay
-            _adamw(values, slopes, first, second, np.float32(rate * correction), np.float32(decay))
+            cycle = _one_cycle(step / steps)
+            rate = settings.learning_rate * cycle
+            beta = _BETA1_HIGH + (_BETA1_LOW - _BETA1_HIGH) * cycle
+            past *= beta
+            correction = math.sqrt(1 - _BETA2**step) / (1 - past)
+            numbers = (beta, rate * correction, 1 - rate * settings.weight_decay)
+            _adamw(values, slopes, first, second, *(np.float32(number) for number in numbers))
         if held is not None and (loss := _mean_loss(layers, *held)) < least:
             least, best, kept = loss, epoch, values.copy()
     values[:] = kept
@@ -244,10 +249,16 @@ def _one_cycle(progress: float) -> float:
 
 @compiled_fast
 def _adamw(
-    values: Float32, slopes: Float32, first: Float32, second: Float32, rate: np.float32, decay: np.float32
+    values: Float32,
+    slopes: Float32,
+    first: Float32,
+    second: Float32,
+    keep1: np.float32,
+    rate: np.float32,
+    decay: np.float32,
 ) -> None:
-    keep1, keep2 = np.float32(_BETA1), np.float32(_BETA2)
-    add1, add2, least = np.float32(1 - _BETA1), np.float32(1 - _BETA2), np.float32(_EPSILON)
+    keep2, least = np.float32(_BETA2), np.float32(_EPSILON)
+    add1, add2 = np.float32(1) - keep1, np.float32(1) - keep2
     for k in range(values.size):
         slope = slopes[k]
         first[k] = keep1 * first[k] + add1 * slope
