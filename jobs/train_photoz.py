@@ -30,6 +30,8 @@ class TrainPhotozArgs(JobArgs):
     )
     errors: tuple[str, ...] = flag((), help="columns of their errors")
     bands: tuple[str, ...] = flag((), help="names of the bands (what the columns' names do not share)")
+    template_set: str = flag("cosmos", help="templates: cosmos, cww, sdss, or a directory")
+    filters: str = flag("", help="their filters: a survey or group of speclite, or a directory of curves")
     unit: str = flag("mag", help="of the columns: AB magnitudes or fluxes", choices=UNITS)
     features: tuple[str, ...] = flag((), help="further columns to learn from; NAME:log for sizes")
     z_min: float = flag(0.0, help="first redshift of the grid")

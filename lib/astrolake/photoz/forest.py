@@ -177,7 +177,7 @@ class XgboostLearner(BoostedLearner):
 
 
 def leaf_labels(trees: TreeEnsemble, features: Float32, z: Float64) -> NDArray[np.uint16]:
-    """Return quantiles of the redshifts of the rows in each leaf, (leaves, LABELS); without rows its value."""
+    """Return quantiles of the redshifts of the rows in each leaf, (leaves, LABELS); if none, its value."""
     own = trees.value * trees.factor * trees.n_trees + trees.base
     labels = np.repeat(_units(own)[:, np.newaxis], LABELS, axis=1)
     by_z = np.argsort(z, kind="stable")

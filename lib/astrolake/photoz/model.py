@@ -61,11 +61,6 @@ class PhotozModel:
     metrics: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Columns that a catalog must have."""
-        return self.features.columns
-
     def density(self, columns: Mapping[str, ArrayLike]) -> Float32:
         """Return calibrated densities of a catalog, (n, grid.n) float32; NaN where no band was observed."""
         inputs = self.features.read(columns)

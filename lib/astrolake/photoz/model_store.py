@@ -18,6 +18,8 @@ from astrolake.errors import BadArguments, BadInput
 from astrolake.lake.storage import Storage
 from astrolake.photoz import artifact
 from astrolake.photoz.grid import RedshiftGrid
+from astrolake.photoz.model import PhotozModel
+from astrolake.photoz.template_fit import TemplateFit
 from astrolake.schema import MODELS
 from astrolake.schema.arrow import arrow_schema
 
@@ -30,11 +32,6 @@ class Estimator(Protocol):
     @property
     def grid(self) -> RedshiftGrid:
         """The redshifts of its densities."""
-        ...
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Columns that a catalog must have."""
         ...
 
     def estimate(self, columns: Mapping[str, ArrayLike], pdf_step: float = 0.0) -> dict[str, NDArray[Any]]:
@@ -122,12 +119,23 @@ def estimator_of(content: bytes, name: str) -> Estimator:
     """
     # Their import makes the learners known by name.
     from astrolake.photoz import forest, network  # noqa: F401
-    from astrolake.photoz.model import PhotozModel
 
     kind = artifact.from_bytes(content, name)[0]
     if kind == "learned":
         return PhotozModel.from_bytes(content, name)
+    if kind == "template_fit":
+        return TemplateFit.from_bytes(content, name)
     raise BadInput(f"{name} holds a {kind!r}, which estimates no redshifts")
+
+
+def needed_columns(model: Estimator) -> tuple[str, ...]:
+    """Return the columns that a catalog must have."""
+    if isinstance(model, PhotozModel):
+        return model.features.columns
+    if isinstance(model, TemplateFit):
+        found = [name for band in model.columns for name in (band.value, band.error) if name is not None]
+        return tuple(dict.fromkeys(found))
+    raise BadInput(f"a {type(model).__name__} does not say which columns it reads")
 
 
 def store(lake: Storage, model_id: str, name: str, model: Estimator) -> StoredModel:

@@ -16,7 +16,7 @@ from astrolake.lake.delta import Snapshot
 from astrolake.lake.reader import frame_of, require_columns, spark_fields
 from astrolake.lake.staging import REPORT_FIELDS, Stager, StageSpec, report
 from astrolake.lake.writer import Replace
-from astrolake.photoz.model_store import Estimator, StoredModel
+from astrolake.photoz.model_store import Estimator, StoredModel, needed_columns
 from astrolake.schema import HEALPIX_COLUMN, PHOTOZ, Table
 from astrolake.schema.arrow import arrow_schema
 
@@ -91,7 +91,7 @@ def plan_request(
         raise BadArguments(f"--table {table} has no positions; give objects or an ingested catalog")
     declaration = declared(table, snapshot)
     key = declaration.key[0]
-    columns = model.columns
+    columns = needed_columns(model)
     require_columns(table, snapshot.stored_names, columns)
     if pdf_step:
         model.grid.coarser(pdf_step)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,8 +21,9 @@ from astrolake.lake.staging import STAGING, make_staging
 from astrolake.lake.storage import Storage
 from astrolake.photoz.features import FeatureSpec
 from astrolake.photoz.model import PhotozModel
-from astrolake.photoz.model_store import model_row, store
+from astrolake.photoz.model_store import model_row, needed_columns, store
 from astrolake.photoz.spark_trees import best_settings, featured, grow
+from astrolake.photoz.template_fit import TemplateFit
 from astrolake.photoz.train_model import TrainingPlan, TreeSettings, fit_model
 from astrolake.photoz.training_set import PARTS, PHOT, SkySplit, TrainingRows
 from astrolake.photoz.trees import TreeEnsemble
@@ -204,7 +205,7 @@ def _positions(rows: pa.Table, key: str) -> Positions:
 
 def train(
     plan: TrainingPlan, rows: DataFrame, sample: TrainingRows, scratch: Storage
-) -> tuple[PhotozModel, dict[str, Any]]:
+) -> tuple[PhotozModel | TemplateFit, dict[str, Any]]:
     """Return the model that a plan asks for and the parameters it was trained with.
 
     Trees are grown by Spark on all rows; networks and template fits learn from the sample.
@@ -230,16 +231,17 @@ def stored_row(
     lake: Storage,
     run_id: str,
     name: str,
-    model: PhotozModel,
+    model: PhotozModel | TemplateFit,
     params: dict[str, Any],
     tables: TrainingTables,
     count: int,
 ) -> pa.Table:
     """Store a model in the lake and return its row of `models`."""
-    model = replace(model, method=name or model.method)
-    stored = store(lake, f"{model.method}-{run_id}", model.method, model)
+    called = name or model.method
+    stored = store(lake, f"{called}-{run_id}", called, model)
+    names = model.features.names if isinstance(model, PhotozModel) else ()
     described = {
-        "features": {"names": model.features.names, "columns": model.features.columns},
+        "features": {"names": names, "columns": needed_columns(model)},
         "params": params,
         "metrics": model.metrics,
         "training_table": tables.table,
@@ -248,4 +250,4 @@ def stored_row(
         "spec_version": tables.spectra.version,
         "n_train": count,
     }
-    return model_row(stored, params.get("kind", "neural_network"), model.grid, datetime.now(UTC), described)
+    return model_row(stored, model.method, model.grid, datetime.now(UTC), described)

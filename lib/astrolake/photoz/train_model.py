@@ -11,17 +11,19 @@ from numpy.typing import NDArray
 
 from astrolake.errors import BadInput
 from astrolake.photoz.features import ExtraColumn, FeatureSpec, read_inputs
+from astrolake.photoz.filters import load_filters
 from astrolake.photoz.forest import ForestLearner, GbtLearner, XgboostLearner
 from astrolake.photoz.grid import RedshiftGrid
 from astrolake.photoz.learner import Learner
 from astrolake.photoz.metrics import evaluate
 from astrolake.photoz.model import PhotozModel
 from astrolake.photoz.photometry import BandColumns
+from astrolake.photoz.template_fit import TemplateFit
+from astrolake.photoz.templates import load_templates
 from astrolake.photoz.training_set import SkySplit, TrainingRows
 from astrolake.photoz.trees import TreeEnsemble
 
-#: Methods that are trained; "template" is another.
-LEARNED = ("random_forest", "gbt", "xgboost", "neural_network")
+METHODS = ("template", "random_forest", "gbt", "xgboost", "neural_network")
 #: Fewer galaxies than this teach nothing.
 LEAST_ROWS = 100
 _TREES: dict[str, Any] = {"gbt": GbtLearner, "xgboost": XgboostLearner}
@@ -49,7 +51,7 @@ class TrainingPlan:
     Parameters
     ----------
     method : str
-        One of `LEARNED`.
+        One of `METHODS`.
     bands, extra
         Columns to learn from.
     grid : RedshiftGrid
@@ -59,6 +61,8 @@ class TrainingPlan:
         Whether to choose among a few settings first.
     epochs : int
         Of networks.
+    template_set, filters : str
+        Of template fits: see `load_templates` and `load_filters`.
     """
 
     method: str
@@ -68,6 +72,8 @@ class TrainingPlan:
     settings: TreeSettings
     cross_validate: bool = False
     epochs: int = 60
+    template_set: str = "cosmos"
+    filters: str = ""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -82,7 +88,7 @@ Grow = Callable[[FeatureSpec, TreeSettings], tuple[TreeEnsemble, TreeSettings]]
 
 def fit_model(
     plan: TrainingPlan, sample: TrainingRows, split: SkySplit, grow: Grow
-) -> tuple[PhotozModel, dict[str, Any]]:
+) -> tuple[PhotozModel | TemplateFit, dict[str, Any]]:
     """Return a model and the parameters it was trained with; its metrics are of part 0 of the sky.
 
     Raises
@@ -103,6 +109,8 @@ def fit_model(
         )
     if plan.method == "neural_network":
         return _network(plan, training, held, split)
+    if plan.method == "template":
+        return _template_fit(plan, training, held)
     spec = FeatureSpec.fit(training.columns, plan.bands, plan.extra)
     trees, settings = grow(spec, plan.settings)
     learner = _tree_learner(plan, spec, trees, training, held)
@@ -161,7 +169,20 @@ def _network(
     return replace(model, metrics=judge(model, held)), asdict(settings)
 
 
-def judge(model: PhotozModel, rows: TrainingRows) -> dict[str, float]:
+def _template_fit(
+    plan: TrainingPlan, training: TrainingRows, held: TrainingRows
+) -> tuple[TemplateFit, dict[str, Any]]:
+    """Return templates with zero points, prior and calibration learned from the training rows."""
+    filters = load_filters(plan.filters, [band.band for band in plan.bands])
+    templates = load_templates(plan.template_set)
+    fit = TemplateFit.make(templates, filters, plan.bands, plan.grid).calibrated(training.columns, training.z)
+    return replace(fit, metrics=judge(fit, held)), {
+        "template_set": plan.template_set,
+        "filters": plan.filters,
+    }
+
+
+def judge(model: PhotozModel | TemplateFit, rows: TrainingRows) -> dict[str, float]:
     """Return the metrics of a model's estimates of rows with redshifts."""
     found = model.estimate(rows.columns, model.grid.step)
     return evaluate(found["z_phot"], rows.z, found["z_phot_err"], found["pdf"], model.grid)

@@ -10,10 +10,10 @@ from astrolake.errors import BadArguments
 from astrolake.photoz.features import ExtraColumn
 from astrolake.photoz.grid import RedshiftGrid
 from astrolake.photoz.photometry import Unit
-from astrolake.photoz.train_model import LEARNED, TrainingPlan, TreeSettings
+from astrolake.photoz.train_model import METHODS as METHODS
+from astrolake.photoz.train_model import TrainingPlan, TreeSettings
 from astrolake.photoz.training_set import band_columns, object_bands
 
-METHODS = LEARNED
 UNITS: tuple[str, ...] = get_args(Unit)
 #: MLlib's own limit.
 _DEEPEST = 30
@@ -39,6 +39,8 @@ class TrainOptions:
     learning_rate: float
     cross_validate: bool
     epochs: int
+    template_set: str
+    filters: str
     seed: int
 
     @classmethod
@@ -67,6 +69,8 @@ class TrainOptions:
                 raise BadArguments(f"--{name.replace('_', '-')} {getattr(self, name)}: give {low} to {high}")
         if not 0 < self.learning_rate <= 1:
             raise BadArguments(f"--learning-rate {self.learning_rate}: give a rate above 0, 1 at most")
+        if self.method == "template" and not self.filters:
+            raise BadArguments("--filters is needed by --method template: a survey, or a directory of curves")
         _ = self.grid
         if self.magnitudes:
             band_columns(self.magnitudes, self.errors, self.unit, self.bands)
@@ -92,8 +96,9 @@ class TrainOptions:
             self.seed,
         )
         bands = band_columns(magnitudes, errors, self.unit, self.bands)
+        chosen = self.cross_validate, self.epochs, self.template_set, self.filters
         extra = tuple(_extra(text) for text in self.features)
-        return TrainingPlan(self.method, bands, extra, self.grid, settings, self.cross_validate, self.epochs)
+        return TrainingPlan(self.method, bands, extra, self.grid, settings, *chosen)
 
 
 def _extra(text: str) -> ExtraColumn:

@@ -1,7 +1,8 @@
 """Compiled walks down decision trees.
 
 Several rows walk at a time, each step of a walk without a branch: while one waits for its node the
-others go on. Nodes are of 4 bytes (8 bits of slot, 8 of rank, 16 of the left child) or of 8 (16, 16, 32). This is faster than vector gathers on the processors measured, and needs no particular one.
+others go on. This is faster than vector gathers on the processors measured, and needs no particular one.
+Nodes are of 4 bytes (8 bits of slot, 8 of rank, 16 of the left child) or of 8 (16, 16, 32).
 """
 
 from __future__ import annotations

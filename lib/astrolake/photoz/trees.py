@@ -195,13 +195,15 @@ class TreeEnsemble:
 
     def gather(self, features: Float32, table: Array) -> Array:
         """Return ``table[leaves(features)]``, (trees, at least n), for a table of one item a leaf."""
-        if self._by_node is None or self._by_node[0] is not table:
+        known = self._by_node
+        if known is None or known[0] is not table:
             by_node = np.zeros(len(self.slot), table.dtype)
             by_node[self.is_leaf] = table
-            object.__setattr__(self, "_by_node", (table, by_node))
+            known = table, by_node
+            object.__setattr__(self, "_by_node", known)
         ranks = self.ranks(features)
         found = np.empty((self.n_trees, len(ranks)), table.dtype)
-        reach_items(self._packed, self.offsets, self.depths, self._by_node[1], ranks, found)
+        reach_items(self._packed, self.offsets, self.depths, known[1], ranks, found)
         return found
 
     def ranks(self, features: Float32) -> Array:
