@@ -123,10 +123,8 @@ def main() -> None:
                     "--pdf-step", args.pdf_step)  # fmt: skip
             seconds = time.monotonic() - start
             rate = rows / seconds
-            print(
-                f"| {rows:,} | {method} | {seconds:.0f} | {rate:,.0f} | {rate / cores:,.0f} | {peak.mb:.0f} |",
-                flush=True,
-            )
+            columns = f"{seconds:.0f} | {rate:,.0f} | {rate / cores:,.0f} | {peak.mb:.0f}"
+            print(f"| {rows:,} | {method} | {columns} |", flush=True)
     shutil.rmtree(root)
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from astrolake.job import Job, JobArgs, JobContext, Outcome, flag, main
 from astrolake.photoz import spark_training as stage
 from astrolake.photoz.spark import model_frame
-from astrolake.photoz.train_options import METHODS, UNITS, TrainOptions
+from astrolake.photoz.train_model import METHODS
+from astrolake.photoz.train_options import UNITS, TrainOptions
 from astrolake.schema import MODELS
 
 

@@ -217,8 +217,7 @@ class TreeEnsemble:
 
     def arrays(self) -> dict[str, Array]:
         """Return what `from_arrays` reads."""
-        arrays = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self)}
-        return arrays
+        return {f.name: np.atleast_1d(getattr(self, f.name)) for f in fields(self)}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Array]) -> TreeEnsemble:
@@ -230,8 +229,8 @@ class TreeEnsemble:
             When they are none.
         """
         given: dict[str, Any] = {f.name: arrays[f.name] for f in fields(cls)}
-        given["n_features"] = int(given["n_features"])
-        given |= {name: float(given[name]) for name in ("base", "factor")}
+        given["n_features"] = int(given["n_features"].item())
+        given |= {name: float(given[name].item()) for name in ("base", "factor")}
         return cls(**given)
 
     def _has_both_children(self) -> bool:
