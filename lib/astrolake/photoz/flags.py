@@ -23,6 +23,20 @@ class PhotozFlag(IntFlag):
     NOT_CALIBRATED = 256  # the model had too few rows held back to learn the calibration of its densities
 
 
+#: What each bit says, for the data dictionary.
+MEANINGS = {
+    PhotozFlag.OUT_OF_SUPPORT: "Unlike the training set: distance or width of the density beyond its limit",
+    PhotozFlag.METHODS_DISAGREE: "Estimates of two methods exclude each other",
+    PhotozFlag.FEW_BANDS: "Fewer than 3 bands observed, or than half of those the model was trained with",
+    PhotozFlag.EDGE_OF_GRID: "The density piles up at an end of the redshift grid",
+    PhotozFlag.BAD_INPUT: "A value that cannot be true was taken as not observed",
+    PhotozFlag.NO_ESTIMATE: "No band to estimate from: all redshifts are null",
+    PhotozFlag.MULTIMODAL: "A second peak holds a third of the probability of the first, or more",
+    PhotozFlag.POOR_FIT: "No template fits",
+    PhotozFlag.NOT_CALIBRATED: "The model had too few rows held back to calibrate its densities",
+}
+
+
 def describe(value: int) -> list[str]:
     """Return the names of the bits that are set, lowest first.
 
