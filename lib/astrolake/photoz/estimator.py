@@ -178,9 +178,7 @@ class PhotozEstimator:
         bands = band_columns(magnitudes, mag_errors, "mag")
         curves = load_filters(filters, [band.band for band in bands], filter_names)
         grid = RedshiftGrid(float(z_range[0]), float(z_range[1]), z_resolution)
-        fit = TemplateFit.make(
-            templates or self.load_templates(), curves, bands, grid, prior, **options
-        )
+        fit = TemplateFit.make(templates or self.load_templates(), curves, bands, grid, prior, **options)
         columns = columns_of(frame)
         if spec_z is not None:
             fit = fit.calibrated(columns, columns[spec_z], learn_prior=prior is None)
