@@ -40,6 +40,7 @@ class TrainPhotozArgs(JobArgs):
     max_bins: int = flag(128, help="thresholds of a feature that are tried")
     min_instances: int = flag(1, help="galaxies of a leaf, at least")
     learning_rate: float = flag(0.1, help="of boosting")
+    epochs: int = flag(60, help="times that a network sees each galaxy")
     cross_validate: bool = flag(False, help="choose among a few settings of trees by cross-validation")
     max_training_rows: int = flag(1_000_000, help="sample that is collected; MLlib grows trees on all rows")
     seed: int = flag(1, help="of everything random")

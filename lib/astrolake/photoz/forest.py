@@ -1,4 +1,4 @@
-"""Densities of redshift from decision trees: a forest's own leaves, or what boosted predictions turned out to be."""
+"""Densities of redshift from trees: a forest's own leaves, or what boosted predictions turned out to be."""
 
 from __future__ import annotations
 
@@ -177,11 +177,11 @@ class XgboostLearner(BoostedLearner):
 
 
 def leaf_labels(trees: TreeEnsemble, features: Float32, z: Float64) -> NDArray[np.uint16]:
-    """Return quantiles of the redshifts of the rows in each leaf, (leaves, LABELS); a leaf without has its value."""
-    own = np.rint(np.clip(trees.value * trees.factor * trees.n_trees + trees.base, 0, 65_535 * _UNIT) / _UNIT)
-    labels = np.repeat(own.astype(np.uint16)[:, np.newaxis], LABELS, axis=1)
+    """Return quantiles of the redshifts of the rows in each leaf, (leaves, LABELS); without rows its value."""
+    own = trees.value * trees.factor * trees.n_trees + trees.base
+    labels = np.repeat(_units(own)[:, np.newaxis], LABELS, axis=1)
     by_z = np.argsort(z, kind="stable")
-    units = np.rint(np.clip(z[by_z], 0, 65_535 * _UNIT) / _UNIT).astype(np.uint16)
+    units = _units(z[by_z])
     quantiles = (np.arange(LABELS) + 0.5) / LABELS
     for mine in trees.leaves(features[by_z]):
         order = np.argsort(mine, kind="stable")
@@ -189,6 +189,11 @@ def leaf_labels(trees: TreeEnsemble, features: Float32, z: Float64) -> NDArray[n
         at = first[:, np.newaxis] + (quantiles * count[:, np.newaxis]).astype(np.int64)
         labels[leaf] = units[order][at]
     return labels
+
+
+def _units(z: NDArray[np.floating]) -> NDArray[np.uint16]:
+    """Return redshifts in units of 0.00025."""
+    return np.rint(np.clip(z, 0, 65_535 * _UNIT) / _UNIT).astype(np.uint16)
 
 
 def residual_tables(prediction: Float64, z: Float64) -> tuple[Float64, Float32]:
@@ -230,7 +235,8 @@ def _gaussian(width: float) -> Float32:
     """Return the taps of a Gaussian of that standard deviation, out to 4 of them, with sum 1."""
     reach = max(int(np.ceil(4 * width)), 1)
     taps = np.exp(-0.5 * (np.arange(-reach, reach + 1) / max(width, 1e-3)) ** 2)
-    return (taps / taps.sum()).astype(np.float32)
+    result: Float32 = (taps / taps.sum()).astype(np.float32)
+    return result
 
 
 @compiled_fast

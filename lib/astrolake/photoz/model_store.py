@@ -95,7 +95,8 @@ class _Reader:
             return bytes(self.lake.fs.cat_file(self.lake.path(*_path(self.model_id))))
         except FileNotFoundError:
             raise BadInput(
-                f"the file of model {self.model_id} is gone: {self.lake.uri(*_path(self.model_id))}; train it again"
+                f"the file of model {self.model_id} is gone: {self.lake.uri(*_path(self.model_id))}; "
+                "train it again"
             ) from None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,11 +13,11 @@ from pyspark.sql import functions as F
 from astrolake.errors import BadArguments
 from astrolake.lake.declared import declared
 from astrolake.lake.delta import Snapshot
-from astrolake.lake.reader import frame_of, require_columns
+from astrolake.lake.reader import frame_of, require_columns, spark_fields
 from astrolake.lake.staging import REPORT_FIELDS, Stager, StageSpec, report
 from astrolake.lake.writer import Replace
 from astrolake.photoz.model_store import Estimator, StoredModel
-from astrolake.schema import HEALPIX_COLUMN, MODELS, PHOTOZ, Table
+from astrolake.schema import HEALPIX_COLUMN, PHOTOZ, Table
 from astrolake.schema.arrow import arrow_schema
 
 ESTIMATED = "estimated"
@@ -144,16 +144,9 @@ def stored_models(models: DataFrame) -> list[dict[str, object]]:
 
 def model_frame(spark: SparkSession, row: pa.Table) -> DataFrame:
     """Return a row of `models` as a DataFrame."""
-    from astrolake.schema.spark import spark_schema
-
-    fields = [field for field in spark_schema(MODELS) if field.name != "run_id"]
-    return spark.createDataFrame([tuple(values.values()) for values in row.to_pylist()], _struct(fields))
-
-
-def _struct(fields: Sequence[object]) -> object:
-    from pyspark.sql import types as T
-
-    return T.StructType(list(fields))  # type: ignore[arg-type]
+    return spark.createDataFrame(
+        [tuple(values.values()) for values in row.to_pylist()], spark_fields(row.schema)
+    )
 
 
 def _pieces(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:

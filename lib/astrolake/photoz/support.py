@@ -22,6 +22,8 @@ Bool = NDArray[np.bool_]
 CATASTROPHIC = 0.15
 #: Representatives of the training set kept in a model, and the neighbour that tells how dense it is there.
 REPRESENTATIVES, NEIGHBOUR = 1024, 5
+#: Training rows that representatives are made from.
+MOST_PICTURED = 100 * REPRESENTATIVES
 _ROUNDS = 8
 _BLOCK = 4096
 
@@ -56,6 +58,7 @@ class Support:
         held_features: Float32,
         held_density: Float32,
         grid: RedshiftGrid,
+        unseen: Bool | None = None,
         flagged: float = 0.09,
         far: float = 0.01,
     ) -> Support:
@@ -68,6 +71,9 @@ class Support:
         held_features, held_density : (m, f), (m, grid.n) float32
             Of rows held back: their calibrated densities.
         grid : RedshiftGrid
+        unseen : (m,) bool, optional
+            Which of the rows held back are not among `features`; all by default. Only these tell how far away
+            new objects are.
         flagged : float
             Share of objects like those held back that may be flagged in all.
         far : float
@@ -78,7 +84,8 @@ class Support:
         centres, radius = _representatives(features)
         picture = cls(centres, radius, np.inf, np.inf)
         distance = picture.distance(held_features)
-        limit = float(np.quantile(distance, 1 - far))
+        fresh = distance if unseen is None or not unseen.any() else distance[unseen]
+        limit = float(np.quantile(fresh, 1 - far))
         danger = np.where(distance > limit, np.inf, risk(held_density, grid))
         return cls(centres, radius, limit, float(min(np.quantile(danger, 1 - flagged), 1.0)))
 
@@ -189,7 +196,7 @@ def _nearest(cross: Float32, norm: Float32, weight: Float32, offset: Float32, ou
 def _representatives(features: Float32) -> tuple[Float32, Float32]:
     """Return centres of the training set (k-means of a sample) and the spacing of rows near each."""
     rng = np.random.default_rng(0)
-    sample = features[np.sort(rng.permutation(len(features))[: 100 * REPRESENTATIVES])]
+    sample = features[np.sort(rng.permutation(len(features))[:MOST_PICTURED])]
     count = min(REPRESENTATIVES, max(len(sample) // 4, 1))
     centres = sample[np.sort(rng.permutation(len(sample))[:count])].astype(np.float64)
     for _ in range(_ROUNDS):

@@ -57,6 +57,8 @@ class TrainingPlan:
         Of methods that grow trees.
     cross_validate : bool
         Whether to choose among a few settings first.
+    epochs : int
+        Of networks.
     """
 
     method: str
@@ -65,6 +67,7 @@ class TrainingPlan:
     grid: RedshiftGrid
     settings: TreeSettings
     cross_validate: bool = False
+    epochs: int = 60
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -80,7 +83,7 @@ Grow = Callable[[FeatureSpec, TreeSettings], tuple[TreeEnsemble, TreeSettings]]
 def fit_model(
     plan: TrainingPlan, sample: TrainingRows, split: SkySplit, grow: Grow
 ) -> tuple[PhotozModel, dict[str, Any]]:
-    """Return a model and the parameters it was trained with; its metrics are those of part 0 of the sky.
+    """Return a model and the parameters it was trained with; its metrics are of part 0 of the sky.
 
     Raises
     ------
@@ -95,8 +98,8 @@ def fit_model(
     training, held = sample[part != 0], _first(sample[part == 0], _MOST_HELD)
     if len(training) < LEAST_ROWS or len(held) < 2:
         raise BadInput(
-            f"{len(training)} galaxies to train on and {len(held)} to judge by lie in different parts of the sky; "
-            "give more spectroscopic redshifts"
+            f"{len(training)} galaxies to train on and {len(held)} to judge by lie in different parts of the "
+            "sky; give more spectroscopic redshifts"
         )
     if plan.method == "neural_network":
         return _network(plan, training, held, split)
@@ -120,7 +123,7 @@ def _tree_learner(
 def _calibrated(
     plan: TrainingPlan, spec: FeatureSpec, learner: Learner, training: TrainingRows, held: TrainingRows
 ) -> PhotozModel:
-    """Return the model calibrated on the rows held back; for its metrics on one half of them, judged by the other."""
+    """Return the model, calibrated on the rows held back; for its metrics, each half judges the other."""
     from astrolake.photoz.training import calibrated_model
 
     inputs, held_inputs = (
@@ -145,7 +148,7 @@ def _network(
     from astrolake.photoz.train_network import NetworkSettings
     from astrolake.photoz.training import train_neural_network
 
-    settings = NetworkSettings(seed=plan.settings.seed)
+    settings = NetworkSettings(seed=plan.settings.seed, epochs=plan.epochs)
     model = train_neural_network(
         training.columns,
         training.z,

@@ -24,6 +24,8 @@ Layers = list[tuple[Float32, Float32]]
 _CHUNK = 65_536
 #: AdamW (Loshchilov & Hutter 2019): the first exponent falls while the rate rises, and the other way round.
 _BETA1_HIGH, _BETA1_LOW, _BETA2, _EPSILON = 0.95, 0.85, 0.999, 1e-8
+#: Gradients longer than this are shortened to it: one odd batch must not undo what was learned.
+_LARGEST_SLOPE = 5.0
 #: Part of the steps in which the rate rises.
 _WARM_UP = 0.3
 
@@ -55,11 +57,11 @@ class NetworkSettings:
 
     hidden: tuple[int, ...] = (128, 128, 128)
     components: int = 8
-    members: int = 3
+    members: int = 2
     epochs: int = 60
     most_rows: int = 6_000_000
     batch: int = 128
-    learning_rate: float = 4e-3
+    learning_rate: float = 8e-3
     weight_decay: float = 1e-4
     noise: float = 0.0
     jitter: float = 0.02
@@ -159,6 +161,9 @@ def _train_member(
         for features, rows in _batches(spec, inputs, batch, replace(settings, drop=drop), rng):
             step += 1
             _loss_gradients(layers, gradients, features, target[rows], weight[rows])
+            norm = math.sqrt(float(slopes @ slopes))
+            if norm > _LARGEST_SLOPE:
+                slopes *= np.float32(_LARGEST_SLOPE / norm)
             cycle = _one_cycle(step / steps)
             rate = settings.learning_rate * cycle
             beta = _BETA1_HIGH + (_BETA1_LOW - _BETA1_HIGH) * cycle
@@ -169,6 +174,8 @@ def _train_member(
         if held is not None and (loss := _mean_loss(layers, *held)) < least:
             least, best, kept = loss, epoch, values.copy()
     values[:] = kept
+    if not np.isfinite(values).all():
+        raise BadInput(f"training did not converge: lower the learning rate ({settings.learning_rate})")
     return layers, best
 
 

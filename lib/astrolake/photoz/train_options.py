@@ -38,6 +38,7 @@ class TrainOptions:
     min_instances: int
     learning_rate: float
     cross_validate: bool
+    epochs: int
     seed: int
 
     @classmethod
@@ -59,6 +60,7 @@ class TrainOptions:
             "max_depth": (1, _DEEPEST),
             "max_bins": (2, 65_535),
             "min_instances": (1, 1 << 30),
+            "epochs": (1, 100_000),
         }
         for name, (low, high) in bounds.items():
             if not low <= getattr(self, name) <= high:
@@ -91,7 +93,7 @@ class TrainOptions:
         )
         bands = band_columns(magnitudes, errors, self.unit, self.bands)
         extra = tuple(_extra(text) for text in self.features)
-        return TrainingPlan(self.method, bands, extra, self.grid, settings, self.cross_validate)
+        return TrainingPlan(self.method, bands, extra, self.grid, settings, self.cross_validate, self.epochs)
 
 
 def _extra(text: str) -> ExtraColumn:

@@ -16,7 +16,7 @@ from astrolake.photoz.learner import Learner
 from astrolake.photoz.model import PhotozModel
 from astrolake.photoz.photometry import BandColumns, numbers
 from astrolake.photoz.recalibrate import LEAST_ROWS, Recalibration
-from astrolake.photoz.support import Support, neighbour_weights
+from astrolake.photoz.support import MOST_PICTURED, Support, neighbour_weights
 from astrolake.photoz.train_network import NetworkSettings, train_network
 
 Float32 = NDArray[np.float32]
@@ -34,6 +34,7 @@ def calibrated_model(
     grid: RedshiftGrid,
     training: Inputs,
     held: tuple[Inputs, Float64, Float32],
+    unseen: NDArray[np.bool_] | None = None,
     **described: Any,
 ) -> PhotozModel:
     """Return a model of any learner, with calibration and support learned on rows held back.
@@ -49,6 +50,8 @@ def calibrated_model(
     held : (Inputs, (m,) float64, (m, grid.n) float32)
         Rows that the learner was not trained on (or one trained in the same way without them), their
         redshifts and densities. Fewer than 200 give a model that flags its estimates as not calibrated.
+    unseen : (m,) bool, optional
+        Which rows held back are not in `training`; all by default.
     **described
         `metrics` and `provenance` of the model.
     """
@@ -58,7 +61,8 @@ def calibrated_model(
         magnitude = spec.magnitude(inputs)
         recalibration = Recalibration.learn(density, grid, z, magnitude)
         density = recalibration.apply(density, grid, magnitude)
-    support = Support.learn(spec.transform(training), spec.transform(inputs), density, grid)
+    drawn = training[:: len(training) // MOST_PICTURED + 1]
+    support = Support.learn(spec.transform(drawn), spec.transform(inputs), density, grid, unseen)
     return PhotozModel(method, spec, learner, grid, recalibration, support, **described)
 
 
@@ -126,6 +130,7 @@ def train_neural_network(  # noqa: PLR0913
         out = _first(fold == 0, MOST_HELD)
         learner = train(~out, out, chosen)
         held = inputs[out], z[out], learner.density(spec.transform(inputs[out]), z_grid)
+        seen, unseen = inputs[~out], None
     else:
         density = np.empty((len(inputs), z_grid.n), dtype=np.float32)
         epochs = []
@@ -138,8 +143,9 @@ def train_neural_network(  # noqa: PLR0913
             np.ones(len(inputs), dtype=bool), None, replace(chosen, epochs=int(np.median(epochs)))
         )
         held = inputs, z, density
+        seen, unseen = inputs[fold != 0], fold == 0
     described = {"n_train": len(inputs), **(provenance or {})}
-    return calibrated_model("neural_network", spec, learner, z_grid, inputs, held, provenance=described)
+    return calibrated_model("neural_network", spec, learner, z_grid, seen, held, unseen, provenance=described)
 
 
 def _usable(

@@ -15,6 +15,8 @@ from astrolake.sky.healpix import KEY_ORDER, Int64
 
 #: Cells that are held back or not as a whole; finer ones where the training set fills few of these.
 _ORDER, _FINEST, _ENOUGH_CELLS = 6, 16, 50
+#: What names of photometric columns start with in a frame of training galaxies; their number follows.
+PHOT = "phot_"
 #: One cell in so many is held back.
 PARTS = 5
 _GOLDEN = 0x9E3779B97F4A7C15
@@ -24,15 +26,15 @@ _GOLDEN = 0x9E3779B97F4A7C15
 class SkySplit:
     """Which rows are held back from training: those of one HEALPix cell in `PARTS`, by a hash.
 
-    Neighbours share the depth of their images and structures of galaxies: split at random, the rows held back
-    would be judged by what is known of their neighbours.
+    Neighbours share the depth of their images and structures of galaxies: split at random, the rows held
+    back would be judged by what is known of their neighbours.
     """
 
     order: int
 
     @classmethod
     def of(cls, healpix: Int64) -> SkySplit:
-        """Return the split of rows with these order-29 indices: cells of order 6, or finer if those are few."""
+        """Return the split of rows with these indices: cells of order 6, or finer if those are few."""
         for order in range(_ORDER, _FINEST):
             if len(np.unique(healpix >> (2 * (KEY_ORDER - order)))) >= _ENOUGH_CELLS:
                 return cls(order)
@@ -84,7 +86,7 @@ def band_columns(
         if given and len(given) != len(magnitudes):
             raise BadArguments(f"{flag} has {len(given)} values for {len(magnitudes)} --magnitudes")
     bands = names or _short_names(magnitudes)
-    given_errors = errors or [None] * len(magnitudes)
+    given_errors: Sequence[str | None] = errors or [None] * len(magnitudes)
     return tuple(
         BandColumns(band, value, error or None, unit)  # type: ignore[arg-type]
         for band, value, error in zip(bands, magnitudes, given_errors, strict=True)
@@ -108,7 +110,7 @@ def object_bands(present: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _short_names(columns: Sequence[str]) -> list[str]:
-    """Return the names without the beginning and end that all share; as they are where nothing would be left."""
+    """Return the names without what all share at either end; as they are where nothing would be left."""
     if len(columns) == 1:
         return list(columns)
     backwards = [name[::-1] for name in columns]

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from astrolake.errors import BadInput
-from astrolake.photoz.tree_walk import LANES, NARROW, WIDE, reach_sums, to_ranks, walk_leaves
+from astrolake.photoz.tree_walk import LANES, reach_items, reach_sums, to_ranks
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -93,6 +93,8 @@ class TreeEnsemble:
     cuts: Float32
     base: float = 0.0
     factor: float = 1.0
+    #: The table that `gather` was last given, and the same by node.
+    _by_node: ClassVar[tuple[Array, Array] | None] = None
 
     def __post_init__(self) -> None:
         slots, leaves = len(self.slot_feature), int(self.is_leaf.sum())
@@ -179,26 +181,28 @@ class TreeEnsemble:
         result = np.empty(len(features))
         for start in range(0, len(features), BLOCK):
             ranks = self.ranks(features[start : start + BLOCK])
-            sums = reach_sums(self._kind, self._packed, self.offsets, self.depths, self._values, ranks)
+            sums = np.zeros(len(ranks))
+            reach_sums(self._packed, self.offsets, self.depths, self._values, ranks, sums)
             stop = min(start + BLOCK, len(features))
             result[start:stop] = self.base + self.factor * sums[: stop - start]
         return result
 
     def leaves(self, features: Float32) -> NDArray[np.uint32]:
         """Return the leaf that each row reaches in each tree, (trees, n), counted over all trees."""
-        parts = [
-            walk_leaves(
-                self._kind, self._packed, self.offsets, self.depths, self._leaf_number, self.ranks(rows)
-            )[:, : len(rows)]
-            for rows in (features[s : s + BLOCK] for s in range(0, max(len(features), 1), BLOCK))
-        ]
-        return np.concatenate(parts, axis=1)
+        numbers = np.arange(self.n_leaves, dtype=np.uint32)
+        blocks = [features[s : s + BLOCK] for s in range(0, max(len(features), 1), BLOCK)]
+        return np.concatenate([self.gather(rows, numbers)[:, : len(rows)] for rows in blocks], axis=1)
 
     def gather(self, features: Float32, table: Array) -> Array:
         """Return ``table[leaves(features)]``, (trees, at least n), for a table of one item a leaf."""
-        by_node = np.zeros(len(self.slot), table.dtype)
-        by_node[self.is_leaf] = table
-        return walk_leaves(self._kind, self._packed, self.offsets, self.depths, by_node, self.ranks(features))
+        if self._by_node is None or self._by_node[0] is not table:
+            by_node = np.zeros(len(self.slot), table.dtype)
+            by_node[self.is_leaf] = table
+            object.__setattr__(self, "_by_node", (table, by_node))
+        ranks = self.ranks(features)
+        found = np.empty((self.n_trees, len(ranks)), table.dtype)
+        reach_items(self._packed, self.offsets, self.depths, self._by_node[1], ranks, found)
+        return found
 
     def ranks(self, features: Float32) -> Array:
         """Return the ranks of rows' features, rows rounded up to a multiple of `LANES`."""
@@ -223,19 +227,15 @@ class TreeEnsemble:
         BadInput
             When they are none.
         """
-        given = {f.name: arrays[f.name] for f in fields(cls)}
-        scalars = {"n_features": int(given["n_features"])}
-        scalars |= {name: float(given[name]) for name in ("base", "factor")}  # type: ignore[dict-item]
-        return cls(**(given | scalars))
+        given: dict[str, Any] = {f.name: arrays[f.name] for f in fields(cls)}
+        given["n_features"] = int(given["n_features"])
+        given |= {name: float(given[name]) for name in ("base", "factor")}
+        return cls(**given)
 
     def _has_both_children(self) -> bool:
         """Return whether each tree has two nodes for each inner one, besides its root, none too far."""
         inner = np.add.reduceat(~self.is_leaf, self.offsets[:-1], dtype=np.int64)
         return bool((np.diff(self.offsets) == 1 + 2 * inner).all())
-
-    @property
-    def _kind(self) -> str:
-        return NARROW if self.rank.dtype == np.uint8 else WIDE
 
     @cached_property
     def _packed(self) -> Array:
@@ -248,10 +248,10 @@ class TreeEnsemble:
         inner_before = seen - np.repeat(seen[self.offsets[:-1]] - ~leaf[self.offsets[:-1]], sizes) - 1
         # A leaf is its own left child, and no rank is above its own: walks may go on too long.
         left = np.where(leaf, number, 1 + 2 * inner_before)
-        kind, bits = (np.uint32, 8) if self._kind == NARROW else (np.uint64, 16)
-        packed = left.astype(kind) << kind(2 * bits)
-        packed |= self.rank.astype(kind) << kind(bits)
-        packed |= self.slot.astype(kind)
+        kind, bits = (np.dtype(np.uint32), 8) if self.rank.dtype == np.uint8 else (np.dtype(np.uint64), 16)
+        high = np.left_shift(left.astype(kind), kind.type(2 * bits))
+        middle = np.left_shift(self.rank.astype(kind), kind.type(bits))
+        packed: Array = high | middle | self.slot.astype(kind)
         return packed
 
     @cached_property
@@ -259,10 +259,6 @@ class TreeEnsemble:
         values = np.zeros(len(self.slot), np.float32)
         values[self.is_leaf] = self.value
         return values
-
-    @cached_property
-    def _leaf_number(self) -> NDArray[np.uint32]:
-        return (np.cumsum(self.is_leaf) - 1).astype(np.uint32)
 
 
 def breadth_first(nodes: Nodes) -> tuple[Int64, Int64]:

@@ -11,8 +11,8 @@ PHOTOZ = Table(
     grain="an estimate of an object's redshift by one method",
     key=("object_id", "method"),
     positional=True,
-    doc="Photometric redshifts. An object without usable photometry has a row, too: null redshifts, and a flag. "
-    "PDFs are densities per unit redshift on the grid of the model (`models`), made coarser to pdf_step.",
+    doc="Photometric redshifts. An object without usable photometry has a row, too: null redshifts, and a "
+    "flag. PDFs are densities per unit redshift from z_min of the model (`models`) on, in steps of pdf_step.",
     columns=(
         HEALPIX,
         Column(
