@@ -25,7 +25,7 @@ _PEI_SMC = np.array(
         [0.030, 25.0, 0.00, 2.0],
     ]
 )
-_R_V_CALZETTI, _R_V_SMC = 4.05, 2.93
+_R_V_CALZETTI = 4.05
 #: Laws end here; shorter light is attenuated as there (hydrogen takes it anyway).
 _SHORTEST = 912.0
 
@@ -78,7 +78,13 @@ def _calzetti_inside(um: Float64) -> Float64:
 
 
 def _smc(wavelength: Float64) -> Float64:
+    blue, visual = _pei(np.array([4400.0, 5500.0]))
+    return np.asarray(_pei(wavelength) / (blue - visual))
+
+
+def _pei(wavelength: Float64) -> Float64:
+    """Return A(lambda) / A(B) by the sum of terms of Pei (1992), eq. 20."""
     amplitude, at, b, n = _PEI_SMC.T[:, :, np.newaxis]
     ratio = np.ravel(wavelength)[np.newaxis] / 1e4 / at
-    per_a_b = (amplitude / (ratio**n + ratio**-n + b)).sum(axis=0).reshape(np.shape(wavelength))
-    return np.asarray(per_a_b * (_R_V_SMC + 1.0))
+    terms = amplitude / (ratio**n + ratio**-n + b)
+    return np.asarray(terms.sum(axis=0).reshape(np.shape(wavelength)))

@@ -62,11 +62,17 @@ class FilterCurve:
         if not (self.response > 0).any() or not np.isfinite(self.response).all():
             raise BadInput(f"filter {self.band} lets no light through")
 
+    def sampled(self) -> tuple[Float64, Float64]:
+        """Return wavelengths at most 1e-4 of them apart, and the curve there: straight between its points."""
+        ends = np.log(np.maximum(self.wavelength[[0, -1]], 1.0))
+        at = np.union1d(self.wavelength, np.exp(np.arange(ends[0], ends[1], 1e-4)))
+        return at, np.interp(at, self.wavelength, self.response, left=0.0, right=0.0)
+
     @property
     def pivot(self) -> float:
         """Pivot wavelength in Angstrom: sqrt(integral of R l dl over integral of R / l dl)."""
-        over, under = (np.trapezoid(self.response * self.wavelength**k, self.wavelength) for k in (1, -1))
-        return float(np.sqrt(over / under))
+        at, response = self.sampled()
+        return float(np.sqrt(np.trapezoid(response * at, at) / np.trapezoid(response / at, at)))
 
     @property
     def support(self) -> tuple[float, float]:
@@ -81,7 +87,7 @@ def synthetic_flux(spectrum: Spectrum, curve: FilterCurve) -> float:
     The mean of f_nu weighted by detected photons (Fukugita et al. 1996, AJ 111, 1748, eq. 7):
     integral of f_l R l dl over c times the integral of R / l dl.
     """
-    at = np.union1d(curve.wavelength, spectrum.wavelength)
+    at = np.union1d(curve.sampled()[0], spectrum.wavelength)
     at = at[(at >= curve.wavelength[0]) & (at <= curve.wavelength[-1])]
     response = np.interp(at, curve.wavelength, curve.response)
     flux = np.interp(at, spectrum.wavelength, spectrum.flux, left=0.0, right=0.0)

@@ -161,7 +161,7 @@ def _madau(observed: Float64, z: float) -> Float64:
             - 0.7 * xc**3 * (xc**-1.32 - xe**-1.32)
             - 0.023 * (xe**1.68 - xc**1.68)
         )
-    return depth + np.where(xc < xe, np.maximum(continuum, 0.0), 0.0)
+    return np.asarray(depth + np.where(xc < xe, np.maximum(continuum, 0.0), 0.0))
 
 
 def _inoue(observed: Float64, z: float) -> Float64:
@@ -181,7 +181,8 @@ def _inoue(observed: Float64, z: float) -> Float64:
         depth[second:n] += damped * _DAMPED_RATIO * line**-3.0 * powers[3.0][second:n]
     x = observed / LYMAN_LIMIT
     inside = x < 1 + z
-    return depth + np.where(inside, _forest_continuum(x, 1 + z) + _damped_continuum(x, 1 + z), 0.0)
+    continuum = _forest_continuum(x, 1 + z) + _damped_continuum(x, 1 + z)
+    return np.asarray(depth + np.where(inside, continuum, 0.0))
 
 
 def _forest_continuum(x: Float64, s: float) -> Any:

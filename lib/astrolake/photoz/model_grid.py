@@ -141,7 +141,7 @@ def _weights(filters: Sequence[FilterCurve], observed: Float64) -> Float64:
     rows = []
     for curve in filters:
         response = np.interp(observed, curve.wavelength, curve.response, left=0.0, right=0.0)
-        under = np.trapezoid(curve.response / curve.wavelength, curve.wavelength)
+        under = response.sum() * _STEP
         # d lambda = lambda d ln lambda, and a photon of f_lambda counts lambda.
         rows.append(_UJY_PER_FLAM * response * observed**2 * _STEP / under)
     return np.array(rows)

@@ -196,7 +196,7 @@ class TemplateFit:
         place = np.round((z - self.grid.z_min) / self.grid.step).astype(np.int64)
         start = np.maximum(self.floor, self.template_error.mean())
         zero_points = calibrate(self.models, known, place, start)
-        floor = zero_points.floor if learn_errors else self.floor
+        floor = np.maximum(zero_points.floor, start) if learn_errors else self.floor
         error = np.zeros_like(self.template_error) if learn_errors else self.template_error
         fitted = replace(self, factor=zero_points.factor, floor=floor, template_error=error)
         if learn_prior:

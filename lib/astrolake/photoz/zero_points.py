@@ -16,7 +16,8 @@ Float64 = NDArray[np.float64]
 #: Galaxies at a time: their fluxes of all templates at once.
 _BLOCK = 2048
 _LEAST = 50
-_ROUNDS, _CONVERGED = 30, 2e-4
+#: Along tilts that templates can follow, offsets would drift on without a better fit: few rounds.
+_ROUNDS, _CONVERGED = 8, 1e-3
 #: Only galaxies seen this well, in flux over error, in a band tell about it.
 _WELL_SEEN = 5.0
 #: Corrections beyond this factor are no offsets: the band is another one, or in another unit.
@@ -130,7 +131,6 @@ def calibrate(
         _, fitted = best_at_redshift(models, z_index, flux * factor, error * factor, start)
         ratio = np.where(well, fitted / np.where(well, flux * factor, 1.0), np.nan)
         step = np.nanmedian(ratio, axis=0)
-        # Steps well below the templates' freedom converge without swinging.
         factor *= step
         factor /= np.median(factor)
         if np.abs(step / np.median(step) - 1).max() < _CONVERGED:
