@@ -1,10 +1,10 @@
 """Photometric redshifts beside RAIL's codes, on the same galaxies with the same split.
 
-    python benchmarks/photoz.py --peers-python PYTHON [--peers flexzboost knn ...] [--ours network template ...]
+    python benchmarks/photoz.py --peers-python PYTHON [--peers flexzboost knn ...] [--ours network ...]
 
-Training and test galaxies are the DC2 sample that pz-rail-base carries (10,225 and 20,449, ugrizy with errors);
-the environment of the peers is made as `photoz_peers.py` says. Seconds are of CPU, on one thread. Peers whose result is
-in FOLDER are not run again.
+Training and test galaxies are the DC2 sample that pz-rail-base carries (10,225 and 20,449, ugrizy);
+the environment of the peers is made as `photoz_peers.py` says. Seconds are of CPU. Peers whose result is in
+FOLDER are not run again.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def main() -> None:
         found = peer(args.peers_python, name, folder)
         arrays = np.load(folder / f"{name}.npz")
         z = test["z_spec"].to_numpy()[: len(arrays["z_phot"])]
-        pdf = arrays["pdf"] if "pdf" in arrays else None
+        pdf = arrays.get("pdf")
         print_row(name, found["train"], len(z) / found["estimate"], arrays["z_phot"], z, pdf)
     densities = {}
     for name in args.ours:
@@ -122,7 +122,7 @@ def trained(name: str) -> Callable:
 
 
 def fit_templates(train: pd.DataFrame, data: Path) -> object:
-    """Return the 31 SEDs of COSMOS fitted through the filters of the sample, calibrated on the training galaxies."""
+    """Return the fit of the 31 SEDs of COSMOS, calibrated on the training galaxies."""
     photoz = PhotozEstimator()
     templates = photoz.load_templates(data / "SED" / "COSMOS_seds.list")
     names = {band: f"DC2LSST_{band}" for band in BANDS}
@@ -153,10 +153,11 @@ def print_row(
 ) -> None:
     found = evaluate(z_phot, z, pdf=pdf, grid=GRID)
     density = [found.get(key) for key in ("cde_loss", "crps", "pit_ks", "pdf_coverage_68")]
-    cells = ["-" if value is None else f"{value:.{digits}f}" for value, digits in zip(density, (2, 4, 3, 3))]  # noqa: B905
+    digits = (2, 4, 3, 3)
+    cells = ["-" if value is None else f"{value:.{n}f}" for value, n in zip(density, digits, strict=True)]
     print(
-        f"| {name} | {train_s:.1f} | {rate:,.0f} | {found['scatter']:.4f} | {100 * found['outlier_fraction']:.2f} % "
-        f"| {found['bias']:+.4f} | {' | '.join(cells)} |",
+        f"| {name} | {train_s:.1f} | {rate:,.0f} | {found['scatter']:.4f} "
+        f"| {100 * found['outlier_fraction']:.2f} % | {found['bias']:+.4f} | {' | '.join(cells)} |",
         flush=True,
     )
 

