@@ -263,7 +263,7 @@ def _eazy_templates(work: Path, seds: list[Path]) -> None:
     np.savetxt(work / "template_error", [[500.0, 0.05], [5000.0, 0.05], [30000.0, 0.05]])
 
 
-SLOW_ROWS = 4000
+SLOW_ROWS = 1000
 
 PEERS: dict[str, Callable[[Sample, Sample, Path], dict[str, float]]] = {
     "flexzboost": rail("flexzboost", "FlexZBoost"),

@@ -21,8 +21,8 @@ from astrolake.photoz.filters import load_filters
 from astrolake.photoz.flags import PhotozFlag
 from astrolake.photoz.grid import RedshiftGrid
 from astrolake.photoz.model_store import Estimator, estimator_of
-from astrolake.photoz.photometry import BandColumns
 from astrolake.photoz.pdf import summarise
+from astrolake.photoz.photometry import BandColumns
 from astrolake.photoz.prior import MagnitudePrior
 from astrolake.photoz.python_tables import (
     as_frame,
@@ -46,7 +46,8 @@ _TREES: dict[str, dict[str, Any]] = {
     "gbt": {"n_trees": 100, "max_depth": 6},
     "xgboost": {"n_trees": 300, "max_depth": 8},
 }
-#: Step of the densities that evaluation and combination work on when none was kept.
+#: Rows from which xgboost gains by threads, which wait for each other at every level of a tree.
+_THREADS_PAY = 50_000
 _NO_PDF = "the estimates have no column pdf: predict or fit with pdf_step above 0"
 
 
@@ -178,9 +179,7 @@ class PhotozEstimator:
         bands = band_columns(magnitudes, mag_errors, "mag")
         curves = load_filters(filters, [band.band for band in bands], filter_names)
         grid = RedshiftGrid(float(z_range[0]), float(z_range[1]), z_resolution)
-        fit = TemplateFit.make(
-            templates or self.load_templates(), curves, bands, grid, prior, **options
-        )
+        fit = TemplateFit.make(templates or self.load_templates(), curves, bands, grid, prior, **options)
         columns = columns_of(frame)
         if spec_z is not None:
             fit = fit.calibrated(columns, columns[spec_z], learn_prior=prior is None)
@@ -195,11 +194,12 @@ class PhotozEstimator:
         ----------
         photometry : table or path
         spec_z : table, path, column of the photometry, or array
-            A table is joined by a key that both have (object_id, objid, source_id, ...), else by ra and dec within
-            1 arcsec; its redshifts are called z_spec, specz, redshift or z.
+            A table is joined by a key that both have (object_id, objid, source_id, ...), else by ra and dec
+            within 1 arcsec; its redshifts are called z_spec, specz, redshift or z.
         features : sequence of str
-            Magnitudes from blue to red (``u_mag``, ``mag_u`` or ``u``; their errors ``u_err``, ``mag_err_u``, ... are
-            found), colours (``u_g``, made where they are no columns), and any other columns.
+            Magnitudes from blue to red (``u_mag``, ``mag_u`` or ``u``; their errors ``u_err``,
+            ``mag_err_u``, ... are found), colours (``u_g``, made where they are no columns), and any
+            other columns.
 
         Raises
         ------
@@ -212,7 +212,7 @@ class PhotozEstimator:
         known = np.isfinite(joined["z_spec"].to_numpy(np.float64, na_value=np.nan))
         return TrainingData(joined[known].reset_index(drop=True), bands, extra)
 
-    def train_ml_model(  # noqa: PLR0913
+    def train_ml_model(
         self,
         training_data: TrainingData,
         model_type: ModelType = "random_forest",
@@ -224,7 +224,7 @@ class PhotozEstimator:
         z_resolution: float = 0.01,
         learning_rate: float = 0.1,
     ) -> Any:
-        """Return a calibrated model; its `metrics` are those of a fifth of the sky that it was not trained on.
+        """Return a calibrated model; its `metrics` are those of a fifth of the sky held back from training.
 
         Parameters
         ----------
@@ -346,8 +346,8 @@ class PhotozEstimator:
         Returns
         -------
         DataFrame
-            `one` with the redshifts of the pooled densities; photoz_flags has the bits of both, and METHODS_DISAGREE
-            where their densities exclude each other.
+            `one` with the redshifts of the pooled densities; photoz_flags has the bits of both, and
+            METHODS_DISAGREE where their densities exclude each other.
         """
         first, second = (_densities(frame, grid) for frame in (one, other))
         pooled = pool([first, second], grid)
@@ -385,6 +385,7 @@ def _grow_xgboost(
         "learning_rate": settings.learning_rate,
         "seed": settings.seed,
         "tree_method": "hist",
+        "nthread": 1 if len(z) < _THREADS_PAY else 0,
     }
     booster = xgboost.train(parameters, xgboost.DMatrix(features, label=z), settings.n_trees)
     return from_xgboost(booster.save_raw("json"))

@@ -108,7 +108,7 @@ def with_redshifts(photometry: pd.DataFrame, spec_z: Any, bands: Sequence[str]) 
     """
     if isinstance(spec_z, str) and spec_z in photometry.columns:
         return photometry.assign(z_spec=photometry[spec_z])
-    if isinstance(spec_z, np.ndarray | pd.Series | list) and getattr(spec_z, "dtype", None) != object:
+    if isinstance(spec_z, np.ndarray | pd.Series | list) and not _holds_objects(spec_z):
         values = np.asarray(spec_z)
         if values.dtype.names is None:
             if values.shape != (len(photometry),):
@@ -138,8 +138,8 @@ def chosen_columns(
     """Return the bands and the further columns that a list of features names.
 
     Magnitudes (``u_mag``, ``mag_u``, ``u``) become bands, with the errors that the table has for them
-    (``u_err``, ``mag_err_u``, ...). Colours (``u_g``) are made of their bands, so they need not be columns. The rest
-    are columns to learn from, sizes and fluxes by their logarithm.
+    (``u_err``, ``mag_err_u``, ...). Colours (``u_g``) are made of their bands, so they need not be columns.
+    The rest are columns to learn from, sizes and fluxes by their logarithm.
 
     Raises
     ------
@@ -158,15 +158,14 @@ def chosen_columns(
         if band and name in present:
             bands[band] = name
         elif (colour := _COLOUR.fullmatch(name)) and not band:
-            colours.append((name, *colour.groups()))
+            colours.append((name, colour.group(1), colour.group(2)))
         else:
             (extra if name in present else missing).append(name)
     for name, blue, red in colours:
         of_table = [_mag_column(side, present) for side in (blue, red)]
         if all(of_table):
-            bands |= {
-                side: column for side, column in zip((blue, red), of_table, strict=True) if side not in bands
-            }
+            for side, column in zip((blue, red), of_table, strict=True):
+                bands.setdefault(side, str(column))
         else:
             (extra if name in present else missing).append(name)
     if missing:
@@ -178,7 +177,7 @@ def chosen_columns(
     found = tuple(BandColumns(band, column, _error_column(band, present)) for band, column in bands.items())
     kinds = tuple(
         ExtraColumn(name, "log" if any(part in name.lower() for part in _LOGARITHMIC) else "linear")
-        for name in extra
+        for name in sorted(extra, key=list(features).index)
     )
     return found, kinds
 
@@ -217,8 +216,13 @@ def _read(path: str, what: str) -> pd.DataFrame:
         return pd.DataFrame(pq.read_table(place, filesystem=fs).to_pandas())
     except (OSError, ValueError, pa.ArrowException) as error:
         raise BadInput(
-            f"{what} {path} cannot be read ({error}); give a .parquet, .csv or .fits file, or a directory of Parquet"
+            f"{what} {path} cannot be read ({error}); give a .parquet, .csv or .fits file, or a directory of "
+            "Parquet files"
         ) from error
+
+
+def _holds_objects(values: Any) -> bool:
+    return np.dtype(object) == getattr(values, "dtype", None)
 
 
 def _native(values: Any) -> Any:
@@ -231,7 +235,7 @@ def _native(values: Any) -> Any:
 def _matched(photometry: pd.DataFrame, spectra: pd.DataFrame) -> pd.DataFrame:
     right = spectra.rename(columns={"ra_spec": "ra", "dec_spec": "dec"})
     found = crossmatch(photometry, right, _MATCH_RADIUS_ARCSEC, suffixes=("", "_spec"))
-    return found.drop(columns=["ra_spec", "dec_spec", "sep_arcsec", "rank"])
+    return pd.DataFrame(found).drop(columns=["ra_spec", "dec_spec", "sep_arcsec", "rank"])
 
 
 def _band_of(name: str) -> str | None:

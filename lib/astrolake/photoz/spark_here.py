@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pyspark.ml.functions import array_to_vector
+from pyspark.sql import functions as F
 
 from astrolake.lake.session import spark_session
 from astrolake.lake.storage import Storage
@@ -27,6 +28,6 @@ def grow_here(features: NDArray[np.float32], z: NDArray[np.float64], settings: T
     """
     frame = pd.DataFrame({"values": list(features.astype(np.float64)), "z_spec": z})
     spark = spark_session("astrolake photo-z")
-    rows = spark.createDataFrame(frame).select(array_to_vector("values").alias("features"), "z_spec")
+    rows = spark.createDataFrame(frame).select(array_to_vector(F.col("values")).alias("features"), "z_spec")
     with tempfile.TemporaryDirectory() as folder:
         return grow(rows, features.shape[1], settings, Storage.at(folder))

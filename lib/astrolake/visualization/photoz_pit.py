@@ -38,10 +38,11 @@ def pit_picture(sample: PhotozSample) -> Drawing:
     _draw_quantiles(right, pit)
     galaxies = counted(pit.size, "galaxy", "galaxies")
     caption = (
-        f"Probability that each density puts below the spectroscopic redshift (PIT), {galaxies}. Left: uniform "
-        "where densities are true; the band then holds 95 % of the bins; a hump says that densities are too wide, horns that they are too narrow, a slope "
-        "that they are shifted. Right: the part of the galaxies below each probability, less that "
-        "probability; the largest distance from 0 is the statistic of Kolmogorov and Smirnov."
+        f"Probability that each density puts below the spectroscopic redshift (PIT), {galaxies}. Left: "
+        "uniform where densities are true; the band then holds 95 % of the bins; a hump says that densities "
+        "are too wide, horns that they are too narrow, a slope that they are shifted. Right: the part of the "
+        "galaxies below each probability, less that probability; the largest distance from 0 is the "
+        "statistic of Kolmogorov and Smirnov."
     )
     return Drawing(figure, title, caption)
 

@@ -40,8 +40,8 @@ def residuals_picture(sample: PhotozSample) -> Drawing:
     galaxies = counted(sample.known.size, "galaxy", "galaxies")
     caption = (
         f"{galaxies}, photometric less spectroscopic redshift. Above, the density of galaxies (logarithmic; "
-        f"{outside:.1f} % lie outside), with the median and the central 68 % of bins of equal numbers. Below, "
-        f"the part with |Δz| > {OUTLIER} (1 + z), with Wilson's intervals at 1σ."
+        f"{outside:.1f} % lie outside), with the median and the central 68 % of bins of equal numbers. "
+        f"Below, the part with |Δz| > {OUTLIER} (1 + z), with Wilson's intervals at 1σ."
     )
     return Drawing(figure, title, caption)
 
