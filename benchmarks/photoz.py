@@ -163,7 +163,7 @@ def print_row(
 
 
 def combined(densities: dict[str, np.ndarray], z: np.ndarray) -> None:
-    """Learn the pool of network and template on a third of the test galaxies, judge all three on the others."""
+    """Learn the pool of network and template on a third of the test galaxies, judge on the others."""
     learn = np.random.default_rng(1).random(len(z)) < 1 / 3
     pair = [densities["network"], densities["template"]]
     pool = learn_pool([pdf[learn] for pdf in pair], z[learn], GRID)

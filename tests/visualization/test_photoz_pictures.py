@@ -44,7 +44,7 @@ def test_pit_of_true_densities(sample):
 
 def test_residuals_name_the_bin_of_most_outliers(sample):
     drawing = residuals_picture(sample)
-    assert drawing.title.startswith("1.0 % outliers, 12.0 % at magnitude 23.8")
+    assert drawing.title.startswith("1.0 % outliers, at most 12.0 % at magnitude 23.8")
     assert len(drawing.figure.axes) == 4
 
 

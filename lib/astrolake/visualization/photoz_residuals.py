@@ -97,4 +97,4 @@ def _title(sample: PhotozSample, worst: list[tuple[float, float]], with_mag: boo
     place, fraction = worst[-1]
     where = f"magnitude {place:.1f}" if with_mag else f"redshift {place:.2f}"
     outliers = 100 * sample.outlier_fraction
-    return f"{outliers:.1f} % outliers, {100 * fraction:.1f} % at {where} where they are most"
+    return f"{outliers:.1f} % outliers, at most {100 * fraction:.1f} % at {where}"
