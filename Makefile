@@ -15,7 +15,7 @@ demo: $(VENV)/.run  ## the whole chain on a generated sky, with pictures and a r
 	@$(PY) -m astrolake.cli demo --dir "$(DEMO_DIR)"
 
 test: $(VENV)/.dev check  ## checks, then the whole test suite
-	@$(PY) -m pytest -p no:cacheprovider -q
+	@$(PY) -m pytest -p no:cacheprovider -q -n auto --maxprocesses 4 --dist loadfile
 
 check: $(VENV)/.dev  ## format, lint, types, import rules, SQL, docs (under a minute)
 	@$(PY) -m ruff format --check .

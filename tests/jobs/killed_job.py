@@ -49,7 +49,7 @@ def once_at_work(act: Callable[[list[int]], None]) -> None:
     """Do something a moment after workers have begun."""
 
     def watch() -> None:
-        for _ in range(300):
+        for _ in range(1200):
             if found := list(workers()):
                 time.sleep(0.3)
                 act(found)

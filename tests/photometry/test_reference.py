@@ -19,7 +19,7 @@ from astrolake.sky.healpix import healpix29
 from astrolake.sky.positions import Positions
 from astrolake.sky.ranges import inside
 
-SDSS_DEPTH = {"g": 23.1, "r": 22.7, "i": 22.2, "z": 20.7}
+SDSS_DEPTH = {"u": 22.1, "g": 23.1, "r": 22.7, "i": 22.2, "z": 20.7}
 RADII = (1.5, 3.0, 5.0)
 
 
