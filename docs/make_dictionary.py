@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from astrolake.photometry.flags import FLAGS
+from astrolake.photoz.flags import MEANINGS
 from astrolake.schema import REGISTRY
 from astrolake.schema.athena import ddl_template
 from astrolake.schema.dictionary import data_dictionary
@@ -25,7 +26,7 @@ def generated_files() -> dict[str, str]:
     statements = {
         f"sql/tables/{_file_name(table.name)}.sql": ddl_template(table) for table in REGISTRY.values()
     }
-    return {"docs/data-dictionary.md": data_dictionary(FLAGS), **statements}
+    return {"docs/data-dictionary.md": data_dictionary(FLAGS, MEANINGS), **statements}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -67,21 +67,26 @@ class Replace:
 
     Parameters
     ----------
-    key : str
-        Column that says who owns a row, e.g. ``image_id``.
+    key : str or tuple of str
+        Column that says who owns a row, e.g. ``image_id``, or columns that do together.
     values : DataFrame
-        One column named `key`, distinct.
+        The columns of `key`, distinct.
     others : bool
         Replace the rows whose key is not among `values`, instead.
     """
 
-    key: str
+    key: str | tuple[str, ...]
     values: DataFrame
     others: bool = False
 
+    @property
+    def keys(self) -> list[str]:
+        """The columns of `key`."""
+        return [self.key] if isinstance(self.key, str) else list(self.key)
+
     def kept(self, rows: DataFrame) -> DataFrame:
         """Return the rows that stay."""
-        return rows.join(self.values, self.key, how="left_semi" if self.others else "left_anti")
+        return rows.join(self.values, self.keys, how="left_semi" if self.others else "left_anti")
 
 
 @dataclass(frozen=True)
@@ -221,7 +226,7 @@ class TableWriter:
         self, old: Snapshot, table: Table, what: Replace, staged: Staged
     ) -> tuple[list[DataFile], list[DataFile], Staged]:
         """Return the old files that stay, those to remove, and the rows of the latter that stay."""
-        if old.schema.field(what.key).type != delta_schema(table).field(what.key).type:
+        if any(old.schema.field(key).type != delta_schema(table).field(key).type for key in what.keys):
             _require_columns(old, table)
         stays = what.kept(frame_of(self.spark, old)).groupBy("Norder", "Npix").count().collect()
         left = {(row.Norder, row.Npix): row["count"] for row in stays}

@@ -10,6 +10,7 @@ from astrolake.schema.objects import (
     colour_column,
     dereddened_columns,
 )
+from astrolake.schema.photoz import MODELS, PHOTOZ
 from astrolake.schema.quality import IMAGE_QUALITY
 from astrolake.schema.tables import (
     CATALOG,
@@ -31,8 +32,10 @@ __all__ = [
     "HEALPIX_COLUMN",
     "IMAGES",
     "IMAGE_QUALITY",
+    "MODELS",
     "OBJECTS",
     "PARTITION_COLUMNS",
+    "PHOTOZ",
     "PIXEL_DETECTIONS",
     "REGISTRY",
     "REJECTS",

@@ -32,17 +32,23 @@ there, never NaN. A cross-match `crossmatches/a_x_b` is called `crossmatches_a_x
 _COLUMN_HEADS = ("column", "type", "unit", "UCD", "null", "meaning")
 
 
-def data_dictionary(flags: Mapping[int, str]) -> str:
+def data_dictionary(flags: Mapping[int, str], photoz_flags: Mapping[int, str] | None = None) -> str:
     """Return the Markdown page that describes all declared tables.
 
     Parameters
     ----------
     flags : mapping of int to str
         Meaning of every bit of the `flags` columns.
+    photoz_flags : mapping of int to str
+        Of the column `photoz_flags`.
     """
     sections = [_HEADER, *(_table_section(table) for table in REGISTRY.values())]
     sections.insert(1 + list(REGISTRY).index(OBJECTS.name) + 1, _band_section())
-    return "\n".join([*sections, _partition_section(), _flags_section(flags)])
+    bits = (
+        _flags_section("Flags", "flags", flags),
+        _flags_section("Photo-z flags", "photoz_flags", photoz_flags or {}),
+    )
+    return "\n".join([*sections, _partition_section(), *bits])
 
 
 def describe_stored(name: str, schema: pa.Schema) -> Table:
@@ -133,13 +139,13 @@ def _partition_section() -> str:
     return "\n".join(["## Partition columns", "", intro, "", *_column_rows(PARTITION)])
 
 
-def _flags_section(flags: Mapping[int, str]) -> str:
+def _flags_section(title: str, column: str, flags: Mapping[int, str]) -> str:
     intro = (
-        "Bits of the `flags` columns; 0 is a clean measurement. "
-        "`bitwise_and(flags, 4) <> 0` tests a bit in SQL."
+        f"Bits of the `{column}` columns; 0 is a clean measurement. "
+        f"`bitwise_and({column}, 4) <> 0` tests a bit in SQL."
     )
     rows = [(str(int(bit)), meaning) for bit, meaning in sorted(flags.items())]
-    return "\n".join(["## Flags", "", intro, "", *_rows(("bit", "meaning"), rows)])
+    return "\n".join([f"## {title}", "", intro, "", *_rows(("bit", "meaning"), rows)])
 
 
 def _column_rows(columns: Iterable[Column]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from astrolake.schema.forced import FORCED
 from astrolake.schema.model import DEC, HEALPIX, RA, RUN_ID, Column, Table
 from astrolake.schema.objects import OBJECTS
+from astrolake.schema.photoz import MODELS, PHOTOZ
 from astrolake.schema.quality import IMAGE_QUALITY
 
 IMAGES = Table(
@@ -312,6 +313,8 @@ REGISTRY: dict[str, Table] = {
         FORCED,
         CATALOG,
         CROSSMATCH,
+        PHOTOZ,
+        MODELS,
         RUNS,
         REJECTS,
     )

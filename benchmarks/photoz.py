@@ -1,0 +1,182 @@
+"""Photometric redshifts beside RAIL's codes, on the same galaxies with the same split.
+
+    python benchmarks/photoz.py --peers-python PYTHON [--peers flexzboost knn ...] [--ours network ...]
+
+Training and test galaxies are the DC2 sample that pz-rail-base carries (10,225 and 20,449, ugrizy);
+the environment of the peers is made as `photoz_peers.py` says. Seconds are of CPU. Peers whose result is in
+FOLDER are not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+
+import numpy as np  # noqa: E402
+import pandas as pd  # noqa: E402
+
+from astrolake.photoz.combine import learn_pool  # noqa: E402
+from astrolake.photoz.estimator import PhotozEstimator  # noqa: E402
+from astrolake.photoz.grid import RedshiftGrid  # noqa: E402
+from astrolake.photoz.metrics import evaluate  # noqa: E402
+from astrolake.photoz.pdf import summarise  # noqa: E402
+
+BANDS = "ugrizy"
+GRID = RedshiftGrid()
+PEERS = (
+    "flexzboost",
+    "knn",
+    "dnf",
+    "gpz",
+    "tpz",
+    "nn",
+    "quantile-forest",
+    "sklearn-rf-500x20",
+    "sklearn-rf-100x12",
+    "bpz-8",
+    "bpz-31",
+    "eazy",
+)
+OURS = {
+    "network": ("neural_network", {}),
+    "forest": ("random_forest", {"n_estimators": 500, "max_depth": 20}),
+    "xgboost": ("xgboost", {}),
+    "gbt": ("gbt", {}),
+}
+FEATURES = [f"mag_{band}" for band in BANDS]
+#: Galaxies that ours are timed on, the test galaxies repeated: rates of a second's work.
+TIMED = 100_000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--peers-python", required=True)
+    parser.add_argument("--peers", nargs="*", default=[], choices=PEERS)
+    parser.add_argument("--ours", nargs="*", default=[*OURS, "template"], choices=[*OURS, "template"])
+    parser.add_argument("--folder", help="keep the results here (a new temporary directory)")
+    args = parser.parse_args()
+    folder = Path(args.folder or tempfile.mkdtemp(prefix="photoz-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    data = Path(peer(args.peers_python, "data", folder)["estimation_data"])
+    train, test = tables(folder)
+    print(f"{len(train)} galaxies to train on, {len(test)} to test\n")
+    print("| code | train s | gal/s | sigma_NMAD | outliers | bias | CDE loss | CRPS | PIT KS | 68 % holds |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    for name in args.peers:
+        found = peer(args.peers_python, name, folder)
+        arrays = np.load(folder / f"{name}.npz")
+        z = test["z_spec"].to_numpy()[: len(arrays["z_phot"])]
+        pdf = arrays.get("pdf")
+        print_row(name, found["train"], len(z) / found["estimate"], arrays["z_phot"], z, pdf)
+    densities = {}
+    for name in args.ours:
+        fit = fit_templates if name == "template" else trained(name)
+        train_s, estimate_s, densities[name] = timed(fit, train, test, data)
+        z_phot = summarise(densities[name], GRID)["z_phot"]
+        z = test["z_spec"].to_numpy()
+        print_row(f"astrolake {name}", train_s, TIMED / estimate_s, z_phot, z, densities[name])
+    if {"template", "network"} <= set(densities):
+        combined(densities, test["z_spec"].to_numpy())
+
+
+def peer(python: str, name: str, folder: Path) -> dict:
+    """Return what a peer printed, from its earlier run where there is one."""
+    kept = folder / f"{name}.json"
+    if not kept.exists():
+        command = [python, str(Path(__file__).with_name("photoz_peers.py")), name, str(folder)]
+        run = subprocess.run(command, check=True, capture_output=True, text=True)
+        kept.write_text(run.stdout.splitlines()[-1])
+    return json.loads(kept.read_text())
+
+
+def tables(folder: Path) -> list[pd.DataFrame]:
+    arrays = np.load(folder / "dc2.npz")
+    found = []
+    for part in ("train", "test"):
+        columns = {f"mag_{band}": arrays[f"{part}_mag"][:, k] for k, band in enumerate(BANDS)}
+        columns |= {f"mag_err_{band}": arrays[f"{part}_err"][:, k] for k, band in enumerate(BANDS)}
+        found.append(pd.DataFrame(columns | {"z_spec": arrays[f"{part}_z"]}))
+    return found
+
+
+def trained(name: str) -> Callable:
+    model_type, settings = OURS[name]
+
+    def fit(train: pd.DataFrame, data: Path) -> object:
+        photoz = PhotozEstimator()
+        training = photoz.prepare_training_data(train, "z_spec", FEATURES)
+        return photoz.train_ml_model(training, model_type, **settings)
+
+    return fit
+
+
+def fit_templates(train: pd.DataFrame, data: Path) -> object:
+    """Return the fit of the 31 SEDs of COSMOS, calibrated on the training galaxies."""
+    photoz = PhotozEstimator()
+    templates = photoz.load_templates(data / "SED" / "COSMOS_seds.list")
+    names = {band: f"DC2LSST_{band}" for band in BANDS}
+    errors = [f"mag_err_{band}" for band in BANDS]
+    found = photoz.template_fitting(
+        train, FEATURES, errors, templates, filters=data / "FILTER", filter_names=names, spec_z="z_spec"
+    )
+    return found.attrs["model"]
+
+
+def timed(
+    fit: Callable, train: pd.DataFrame, test: pd.DataFrame, data: Path
+) -> tuple[float, float, np.ndarray]:
+    start = time.process_time()
+    model = fit(train, data)
+    train_s = time.process_time() - start
+    columns = {name: test[name].to_numpy() for name in test}
+    density = model.density(columns)
+    rows = np.arange(TIMED) % len(test)
+    many = {name: values[rows] for name, values in columns.items()}
+    start = time.process_time()
+    model.estimate(many)
+    return train_s, time.process_time() - start, density
+
+
+def print_row(
+    name: str, train_s: float, rate: float, z_phot: np.ndarray, z: np.ndarray, pdf: np.ndarray | None
+) -> None:
+    found = evaluate(z_phot, z, pdf=pdf, grid=GRID)
+    density = [found.get(key) for key in ("cde_loss", "crps", "pit_ks", "pdf_coverage_68")]
+    digits = (2, 4, 3, 3)
+    cells = ["-" if value is None else f"{value:.{n}f}" for value, n in zip(density, digits, strict=True)]
+    print(
+        f"| {name} | {train_s:.1f} | {rate:,.0f} | {found['scatter']:.4f} "
+        f"| {100 * found['outlier_fraction']:.2f} % | {found['bias']:+.4f} | {' | '.join(cells)} |",
+        flush=True,
+    )
+
+
+def combined(densities: dict[str, np.ndarray], z: np.ndarray) -> None:
+    """Learn the pool of network and template on a third of the test galaxies, judge on the others."""
+    learn = np.random.default_rng(1).random(len(z)) < 1 / 3
+    pair = [densities["network"], densities["template"]]
+    pool = learn_pool([pdf[learn] for pdf in pair], z[learn], GRID)
+    together = pool([pdf[~learn] for pdf in pair], GRID)
+    weights = ", ".join(f"{weight:.2f}" for weight in pool.weights)
+    print(
+        f"\nnetwork and template pooled ({pool.kind}, weights {weights}), two thirds of the test galaxies:\n"
+    )
+    print("| code | train s | gal/s | sigma_NMAD | outliers | bias | CDE loss | CRPS | PIT KS | 68 % holds |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    for name, pdf in (("network", pair[0][~learn]), ("template", pair[1][~learn]), ("pool", together)):
+        print_row(name, np.nan, np.nan, summarise(pdf, GRID)["z_phot"], z[~learn], pdf)
+
+
+if __name__ == "__main__":
+    main()

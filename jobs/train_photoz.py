@@ -1,0 +1,72 @@
+"""Train a photo-z model on the objects of a table that have spectroscopic redshifts."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+from astrolake.job import Job, JobArgs, JobContext, Outcome, flag, main
+from astrolake.photoz import spark_training as stage
+from astrolake.photoz.spark import model_frame
+from astrolake.photoz.train_model import METHODS
+from astrolake.photoz.train_options import UNITS, TrainOptions
+from astrolake.schema import MODELS
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainPhotozArgs(JobArgs):
+    """Flags of train_photoz."""
+
+    method: str = flag("random_forest", help="how redshifts are told", choices=METHODS)
+    name: str = flag("", help="what the model is called (the method)")
+    table: str = flag("objects", help="table of the photometry")
+    spec_table: str = flag(help="table with spectroscopic redshifts; may be the same")
+    z_column: str = flag("z", help="its column of redshifts")
+    spec_where: str = flag("", help='SQL condition on its rows, e.g. "zwarning = 0"')
+    radius_arcsec: float = flag(
+        1.0, help="match radius, unless the lake has crossmatches/<table>_x_<spec-table>"
+    )
+    magnitudes: tuple[str, ...] = flag(
+        (), help="columns of the bands, blue to red (of objects: mag_aper_<band>)"
+    )
+    errors: tuple[str, ...] = flag((), help="columns of their errors")
+    bands: tuple[str, ...] = flag((), help="names of the bands (what the columns' names do not share)")
+    template_set: str = flag("cosmos", help="templates: cosmos, cww, sdss, or a directory")
+    filters: str = flag("", help="their filters: a survey or group of speclite, or a directory of curves")
+    unit: str = flag("mag", help="of the columns: AB magnitudes or fluxes", choices=UNITS)
+    features: tuple[str, ...] = flag((), help="further columns to learn from; NAME:log for sizes")
+    z_min: float = flag(0.0, help="first redshift of the grid")
+    z_max: float = flag(3.0, help="last redshift of the grid; spectra beyond are left out")
+    z_step: float = flag(0.01, help="its step")
+    n_trees: int = flag(500, help="trees of a forest, rounds of boosting (500, of gbt rather 100)")
+    max_depth: int = flag(20, help="depth of a tree (of gbt and xgboost rather 6)")
+    max_bins: int = flag(128, help="thresholds of a feature that are tried")
+    min_instances: int = flag(1, help="galaxies of a leaf, at least")
+    learning_rate: float = flag(0.1, help="of boosting")
+    epochs: int = flag(60, help="times that a network sees each galaxy")
+    cross_validate: bool = flag(False, help="choose among a few settings of trees by cross-validation")
+    max_training_rows: int = flag(1_000_000, help="sample that is collected; MLlib grows trees on all rows")
+    seed: int = flag(1, help="of everything random")
+
+    def check(self) -> None:
+        """Refuse what no training could use, before Spark starts."""
+        _ = TrainOptions.of(self)
+
+
+def run(args: TrainPhotozArgs, context: JobContext) -> Outcome:
+    """Train a model, store it and add its row to `models`; units are objects with a redshift."""
+    tables = stage.TrainingTables.of(args, context.snapshot)
+    plan = TrainOptions.of(args).plan(tables.photometry.stored_names)
+    pairs = context.snapshot(tables.pairs) if context.lake.has_table(tables.pairs) else None
+    found = stage.matched_rows(context.spark, tables, plan, pairs, args.radius_arcsec)
+    rows = context.persist(found)
+    sample, count = stage.sampled(rows, plan.columns, args.max_training_rows)
+    model, params = stage.train(plan, rows, sample, stage.scratch_of(context.lake.storage, context.run_id))
+    row = stage.stored_row(context.lake.storage, context.run_id, args.name, model, params, tables, count)
+    return Outcome(count, count, 0, [context.writer.append_rows(model_frame(context.spark, row), MODELS)])
+
+
+JOB = Job("train_photoz", TrainPhotozArgs, run, __doc__ or "")
+
+if __name__ == "__main__" and (code := main(JOB)):
+    sys.exit(code)

@@ -1,0 +1,1 @@
+"""Photometric redshifts: densities of redshift from templates and from learners, with honest errors."""

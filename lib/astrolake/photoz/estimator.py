@@ -1,0 +1,417 @@
+"""`PhotozEstimator`: photometric redshifts in a notebook or a script."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from astrolake.errors import BadArguments, BadInput, MissingDependency
+from astrolake.photoz import metrics
+from astrolake.photoz.combine import Pool, disagree
+from astrolake.photoz.evaluation_table import evaluation_table
+from astrolake.photoz.features import ExtraColumn, FeatureSpec
+from astrolake.photoz.filters import load_filters
+from astrolake.photoz.flags import PhotozFlag
+from astrolake.photoz.grid import RedshiftGrid
+from astrolake.photoz.model_store import Estimator, estimator_of
+from astrolake.photoz.pdf import summarise
+from astrolake.photoz.photometry import BandColumns
+from astrolake.photoz.prior import MagnitudePrior
+from astrolake.photoz.python_tables import (
+    as_frame,
+    chosen_columns,
+    columns_of,
+    healpix_of,
+    with_redshifts,
+    write_parquet,
+)
+from astrolake.photoz.template_fit import TemplateFit
+from astrolake.photoz.templates import TemplateSet, load_templates
+from astrolake.photoz.train_model import TrainingPlan, TreeSettings, fit_model
+from astrolake.photoz.training_set import SkySplit, TrainingRows, band_columns
+from astrolake.photoz.trees import TreeEnsemble
+
+ModelType = Literal["random_forest", "gbt", "xgboost", "neural_network"]
+
+#: Defaults of trees where they are not given: what each kind needs.
+_TREES: dict[str, dict[str, Any]] = {
+    "random_forest": {"n_trees": 500, "max_depth": 20},
+    "gbt": {"n_trees": 100, "max_depth": 6},
+    "xgboost": {"n_trees": 300, "max_depth": 8},
+}
+#: Rows from which xgboost gains by threads, which wait for each other at every level of a tree.
+_THREADS_PAY = 50_000
+_NO_PDF = "the estimates have no column pdf: predict or fit with pdf_step above 0"
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Objects with spectroscopic redshifts, and what is learned from.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Photometry and z_spec.
+    bands, extra
+        Columns to learn from.
+    """
+
+    table: pd.DataFrame
+    bands: tuple[BandColumns, ...]
+    extra: tuple[ExtraColumn, ...]
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+
+class PhotozEstimator:
+    """Estimates redshifts from photometry, by templates and by machine learning, and judges them.
+
+    Tables are pandas DataFrames, Arrow or astropy tables, dicts of columns, or paths to Parquet, CSV and FITS
+    files, local or on S3. They are held in memory: for a survey use the jobs `train_photoz` and
+    `estimate_photoz`, which do the same on tables of a lake.
+
+    Parameters
+    ----------
+    seed : int
+        Of everything random.
+
+    Examples
+    --------
+    >>> photoz = PhotozEstimator()
+    >>> training_data = photoz.prepare_training_data(  # doctest: +SKIP
+    ...     photometry="s3://bucket/sdss_photometry.parquet",
+    ...     spec_z="s3://bucket/sdss_specz.parquet",
+    ...     features=["u_mag", "g_mag", "r_mag", "i_mag", "z_mag", "u_g", "petro_radius"],
+    ... )
+    >>> model = photoz.train_ml_model(training_data, model_type="neural_network")  # doctest: +SKIP
+    >>> photo_z = photoz.predict(model, catalog)  # doctest: +SKIP
+    >>> photoz.evaluate(photo_z["z_phot"], photo_z["z_spec"], photo_z["z_phot_err"])  # doctest: +SKIP
+    """
+
+    def __init__(self, seed: int = 1) -> None:
+        self.seed = seed
+
+    def load_templates(
+        self,
+        template_set: str | Path = "cosmos",
+        n_templates: int | None = None,
+        directory: str | Path | None = None,
+    ) -> TemplateSet:
+        """Return spectra of template galaxies: see `templates.load_templates`.
+
+        Parameters
+        ----------
+        template_set : {"cosmos", "cww", "sdss", "pegase"} or path
+        n_templates : int, optional
+            As many are interpolated or left out; all by default.
+        directory : path, optional
+            Where the files of the set are; by default in an installed package.
+
+        Raises
+        ------
+        MissingDependency
+            When no installed package has the set; the message says which would do.
+        """
+        return load_templates(template_set, n_templates, directory)
+
+    def template_fitting(  # noqa: PLR0913
+        self,
+        catalog: Any,
+        magnitudes: Sequence[str],
+        mag_errors: Sequence[str],
+        templates: TemplateSet | None = None,
+        z_range: Sequence[float] = (0.0, 3.0),
+        z_resolution: float = 0.01,
+        *,
+        filters: str | Path = "sdss",
+        filter_names: Mapping[str, str] | None = None,
+        spec_z: str | None = None,
+        prior: MagnitudePrior | None = None,
+        pdf_step: float = 0.0,
+        output: str | os.PathLike[str] | None = None,
+        **options: Any,
+    ) -> pd.DataFrame:
+        """Return a catalog with the redshifts of the templates that fit it.
+
+        Parameters
+        ----------
+        catalog : table or path
+        magnitudes, mag_errors : sequence of str
+            Columns of AB magnitudes and their errors, from blue to red; 99 is not detected, -99 not observed.
+        templates : TemplateSet, optional
+            From `load_templates`; those of COSMOS by default.
+        z_range, z_resolution
+            Grid of redshifts.
+        filters : str or path
+            Survey ("sdss", "panstarrs", "des", "lsst", ...) or directory of filter curves; see
+            `filters.load_filters`.
+        filter_names : mapping, optional
+            Curve of a band where its name does not tell.
+        spec_z : str, optional
+            Column of spectroscopic redshifts, of some rows at least, from which zero points, errors and the
+            calibration of the densities are learned. Without it densities are as the errors have them.
+        prior : MagnitudePrior, optional
+            Flat by default; learned where `spec_z` is given.
+        pdf_step, output
+            As for `predict`.
+        **options
+            Of `TemplateFit.make`: igm_model, cache, template_error, floor.
+
+        Returns
+        -------
+        DataFrame
+            As from `predict`; its `attrs["model"]` is the fit, which `predict` takes for further catalogs.
+
+        Raises
+        ------
+        MissingColumns, BadInput, BadArguments
+            As `photometry.read_photometry`: magnitudes that are fluxes, columns that are not there.
+        """
+        frame = as_frame(catalog, "the catalog")
+        bands = band_columns(magnitudes, mag_errors, "mag")
+        curves = load_filters(filters, [band.band for band in bands], filter_names)
+        grid = RedshiftGrid(float(z_range[0]), float(z_range[1]), z_resolution)
+        fit = TemplateFit.make(templates or self.load_templates(), curves, bands, grid, prior, **options)
+        columns = columns_of(frame)
+        if spec_z is not None:
+            fit = fit.calibrated(columns, columns[spec_z], learn_prior=prior is None)
+        found = _joined(frame, fit.estimate(columns, pdf_step=pdf_step), output)
+        found.attrs["model"] = fit
+        return found
+
+    def prepare_training_data(self, photometry: Any, spec_z: Any, features: Sequence[str]) -> TrainingData:
+        """Return the objects with spectroscopic redshifts, to train on.
+
+        Parameters
+        ----------
+        photometry : table or path
+        spec_z : table, path, column of the photometry, or array
+            A table is joined by a key that both have (object_id, objid, source_id, ...), else by ra and dec
+            within 1 arcsec; its redshifts are called z_spec, specz, redshift or z.
+        features : sequence of str
+            Magnitudes from blue to red (``u_mag``, ``mag_u`` or ``u``; their errors ``u_err``,
+            ``mag_err_u``, ... are found), colours (``u_g``, made where they are no columns), and any
+            other columns.
+
+        Raises
+        ------
+        MissingColumns, BadArguments, BadInput
+            The message says which table, which column, and what to do.
+        """
+        table = as_frame(photometry, "photometry")
+        bands, extra = chosen_columns(table, features)
+        joined = with_redshifts(table, spec_z, [band.value for band in bands])
+        known = np.isfinite(joined["z_spec"].to_numpy(np.float64, na_value=np.nan))
+        return TrainingData(joined[known].reset_index(drop=True), bands, extra)
+
+    def train_ml_model(
+        self,
+        training_data: TrainingData,
+        model_type: ModelType = "random_forest",
+        instance_type: str | None = None,
+        n_estimators: int | None = None,
+        max_depth: int | None = None,
+        *,
+        z_range: Sequence[float] = (0.0, 3.0),
+        z_resolution: float = 0.01,
+        learning_rate: float = 0.1,
+    ) -> Any:
+        """Return a calibrated model; its `metrics` are those of a fifth of the sky held back from training.
+
+        Parameters
+        ----------
+        training_data : TrainingData
+            From `prepare_training_data`.
+        model_type : {"random_forest", "gbt", "xgboost", "neural_network"}
+            Forests and gbt are grown by Spark's MLlib in a session on this machine (the running one if there
+            is one), the same code as on a cluster; xgboost and the network train in this process.
+        instance_type : str, optional
+            Accepted and not used: training runs where Python runs. To train on other machines run
+            the job `train_photoz` there.
+        n_estimators, max_depth : int, optional
+            Trees and their depth: 500 x 20 for a forest, 100 x 6 for gbt, 300 x 8 for xgboost.
+        z_range, z_resolution
+            Grid of redshifts.
+        learning_rate : float
+            Of gbt and xgboost.
+
+        Raises
+        ------
+        BadArguments
+            For a model type that is not known.
+        BadInput
+            For fewer than 100 objects with redshifts.
+        MissingDependency
+            When Spark or xgboost is wanted and not installed.
+        """
+        if model_type not in get_args(ModelType):
+            raise BadArguments(f"model_type {model_type!r}: give one of {', '.join(get_args(ModelType))}")
+        del instance_type
+        chosen = dict(_TREES.get(model_type, {}))
+        chosen |= {"n_trees": n_estimators} if n_estimators else {}
+        chosen |= {"max_depth": max_depth} if max_depth else {}
+        settings = TreeSettings(model_type, learning_rate=learning_rate, seed=self.seed, **chosen)
+        grid = RedshiftGrid(float(z_range[0]), float(z_range[1]), z_resolution)
+        plan = TrainingPlan(model_type, training_data.bands, training_data.extra, grid, settings)
+        frame = training_data.table
+        healpix = healpix_of(frame, self.seed)
+        sample = TrainingRows(columns_of(frame), frame["z_spec"].to_numpy(np.float64), healpix)
+        split = SkySplit.of(healpix)
+        training = sample[split.part(healpix) != 0]
+
+        def grow(spec: FeatureSpec, settings: TreeSettings) -> tuple[TreeEnsemble, TreeSettings]:
+            features = spec.transform(spec.read(training.columns, "the training table"))
+            return _grow(features, training.z, settings), settings
+
+        model, params = fit_model(plan, sample, split, grow)
+        return replace(model, provenance={**model.provenance, "params": params, "n_train": len(training)})
+
+    def predict(
+        self,
+        model: Any,
+        catalog: Any,
+        output: str | os.PathLike[str] | None = None,
+        pdf_step: float = 0.0,
+    ) -> pd.DataFrame:
+        """Return a catalog with its photometric redshifts.
+
+        Parameters
+        ----------
+        model : trained model, template fit, or path to the file of one
+        catalog : table or path
+        output : path, optional
+            Parquet file, local or s3://, that is written too.
+        pdf_step : float
+            Step in redshift of the column pdf; 0 leaves it out.
+
+        Returns
+        -------
+        DataFrame
+            The catalog with the columns z_phot, z_phot_err, z_mode, ..., photoz_flags of the table `photoz`
+            (docs/data-dictionary.md); they replace columns of the same names.
+
+        Raises
+        ------
+        MissingColumns, BadInput
+            When the catalog lacks what the model reads, or a file is no model.
+        """
+        if isinstance(model, str | os.PathLike):
+            model = _load(model)
+        frame = as_frame(catalog, "the catalog")
+        found = model.estimate(columns_of(frame), pdf_step=pdf_step)
+        return _joined(frame, found, output)
+
+    def evaluate(
+        self,
+        predicted: ArrayLike,
+        true: ArrayLike,
+        photo_z_err: ArrayLike | None = None,
+        pdf: ArrayLike | None = None,
+        grid: RedshiftGrid | None = None,
+    ) -> dict[str, float]:
+        """Return scatter, outlier_fraction, bias and more: see `metrics.evaluate`."""
+        return metrics.evaluate(predicted, true, photo_z_err, pdf, grid)
+
+    def evaluate_by(
+        self,
+        predicted: ArrayLike,
+        true: ArrayLike,
+        by: ArrayLike,
+        photo_z_err: ArrayLike | None = None,
+        bins: int | Sequence[float] = 5,
+    ) -> pd.DataFrame:
+        """Return the accuracy in bins of a magnitude or redshift, or by type: see `evaluation_table`."""
+        return evaluation_table(metrics.compare(predicted, true, photo_z_err), by, bins, seed=self.seed)
+
+    def combine(self, one: pd.DataFrame, other: pd.DataFrame, pool: Pool, grid: RedshiftGrid) -> pd.DataFrame:
+        """Return the estimates that two methods make together.
+
+        Parameters
+        ----------
+        one, other : DataFrame
+            The same objects in the same order, from `predict` or `template_fitting`, with pdf on `grid`.
+        pool : Pool
+            From `combine.learn_pool`, on objects with redshifts.
+        grid : RedshiftGrid
+            Of the column pdf.
+
+        Returns
+        -------
+        DataFrame
+            `one` with the redshifts of the pooled densities; photoz_flags has the bits of both, and
+            METHODS_DISAGREE where their densities exclude each other.
+        """
+        first, second = (_densities(frame, grid) for frame in (one, other))
+        pooled = pool([first, second], grid)
+        flags = [frame["photoz_flags"].to_numpy(np.int32) for frame in (one, other)]
+        apart = disagree(first, second, grid)
+        joined = flags[0] | flags[1] | np.where(apart, PhotozFlag.METHODS_DISAGREE, 0).astype(np.int32)
+        return _joined(one, {**summarise(pooled, grid), "photoz_flags": joined, "pdf": pooled}, None)
+
+
+def _grow(features: NDArray[np.float32], z: NDArray[np.float64], settings: TreeSettings) -> TreeEnsemble:
+    if settings.kind == "xgboost":
+        return _grow_xgboost(features, z, settings)
+    try:
+        from astrolake.photoz.spark_here import grow_here
+    except ImportError as error:
+        raise MissingDependency(
+            f"model_type {settings.kind!r} is grown by Spark: pip install 'astrolake[spark]' ({error})"
+        ) from error
+    return grow_here(features, z, settings)
+
+
+def _grow_xgboost(
+    features: NDArray[np.float32], z: NDArray[np.float64], settings: TreeSettings
+) -> TreeEnsemble:
+    from astrolake.photoz.tree_formats import from_xgboost
+
+    try:
+        import xgboost
+    except ImportError as error:
+        raise MissingDependency(f"xgboost: pip install 'astrolake[photoz]' ({error})") from error
+    parameters = {
+        "max_depth": settings.max_depth,
+        "max_bin": settings.max_bins,
+        "min_child_weight": settings.min_instances,
+        "learning_rate": settings.learning_rate,
+        "seed": settings.seed,
+        "tree_method": "hist",
+        "nthread": 1 if len(z) < _THREADS_PAY else 0,
+    }
+    booster = xgboost.train(parameters, xgboost.DMatrix(features, label=z), settings.n_trees)
+    return from_xgboost(booster.save_raw("json"))
+
+
+def _load(path: str | os.PathLike[str]) -> Estimator:
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise BadInput(f"model {path} cannot be read: {error.strerror}") from None
+    return estimator_of(content, str(path))
+
+
+def _joined(
+    frame: pd.DataFrame, found: Mapping[str, Any], output: str | os.PathLike[str] | None
+) -> pd.DataFrame:
+    columns = {name: list(values) if values.ndim == 2 else values for name, values in found.items()}
+    result = frame.drop(columns=[name for name in columns if name in frame.columns])
+    result = pd.concat([result, pd.DataFrame(columns, index=frame.index)], axis=1)
+    if output is not None:
+        write_parquet(result, str(output))
+    return result
+
+
+def _densities(frame: pd.DataFrame, grid: RedshiftGrid) -> NDArray[np.float32]:
+    if "pdf" not in frame.columns:
+        raise BadArguments(_NO_PDF)
+    none = np.full(grid.n, np.nan, dtype=np.float32)
+    return np.stack([none if row is None else np.asarray(row, dtype=np.float32) for row in frame["pdf"]])

@@ -1,0 +1,177 @@
+"""The Spark side of estimates: the input table's files one after the other, staged for the same cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from astrolake.errors import BadArguments
+from astrolake.lake.declared import declared
+from astrolake.lake.delta import Snapshot
+from astrolake.lake.reader import frame_of, require_columns, spark_fields
+from astrolake.lake.staging import REPORT_FIELDS, Stager, StageSpec, report
+from astrolake.lake.writer import Replace
+from astrolake.photoz.model_store import Estimator, StoredModel, needed_columns
+from astrolake.schema import HEALPIX_COLUMN, PHOTOZ, Table
+from astrolake.schema.arrow import arrow_schema
+
+ESTIMATED = "estimated"
+#: Rows that are estimated together: enough for the kernels, and a bound on the memory of a task.
+_ROWS = 32_768
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be estimated.
+
+    Parameters
+    ----------
+    table, key : str
+        Table of the objects, and its key.
+    method : str
+        What the estimates are called.
+    columns : tuple of str
+        Photometry that the model reads.
+    pdf_step : float
+        Step of the column `pdf`, 0 leaves it out.
+    """
+
+    table: str
+    key: str
+    method: str
+    columns: tuple[str, ...]
+    pdf_step: float
+
+    @property
+    def input_columns(self) -> list[str]:
+        """Columns to read."""
+        return list(dict.fromkeys((HEALPIX_COLUMN, self.key, "ra", "dec", *self.columns)))
+
+    def rows_of(self, model: Estimator, version: str, rows: pa.Table) -> pa.Table:
+        """Return the estimates of some rows as rows of `photoz`, but for run_id."""
+        columns = {name: _numbers(rows.column(name)) for name in self.columns}
+        found = model.estimate(columns, self.pdf_step)
+        n = rows.num_rows
+        arrays: dict[str, pa.Array] = {
+            HEALPIX_COLUMN: rows.column(HEALPIX_COLUMN),
+            "object_id": rows.column(self.key),
+            "ra": rows.column("ra"),
+            "dec": rows.column("dec"),
+            "method": pa.repeat(self.method, n),
+            "source_table": pa.repeat(self.table, n),
+            "pdf": _lists(found["pdf"]) if self.pdf_step else pa.nulls(n, pa.list_(pa.float32())),
+            "pdf_step": pa.array(np.full(n, self.pdf_step, np.float32), mask=np.full(n, not self.pdf_step)),
+            "model_version": pa.repeat(version, n),
+        }
+        fields = [field for field in arrow_schema(PHOTOZ) if field.name != "run_id"]
+        for field in fields:
+            if field.name not in arrays:
+                arrays[field.name] = pa.array(found[field.name], field.type, from_pandas=True)
+        return pa.table({field.name: arrays[field.name] for field in fields})
+
+
+def plan_request(
+    table: str, snapshot: Snapshot, model: Estimator, method: str, pdf_step: float
+) -> tuple[Request, Table]:
+    """Return the request, and the declaration of the table that its estimates go to.
+
+    Raises
+    ------
+    BadArguments
+        When the table has no positions.
+    MissingColumns
+        When it lacks columns that the model reads.
+    """
+    if not snapshot.is_positional:
+        raise BadArguments(f"--table {table} has no positions; give objects or an ingested catalog")
+    declaration = declared(table, snapshot)
+    key = declaration.key[0]
+    columns = needed_columns(model)
+    require_columns(table, snapshot.stored_names, columns)
+    if pdf_step:
+        model.grid.coarser(pdf_step)
+    identifier = replace(PHOTOZ.column("object_id"), type=declaration.column(key).type)
+    output = replace(
+        PHOTOZ, columns=tuple(identifier if c.name == "object_id" else c for c in PHOTOZ.columns)
+    )
+    return Request(table, key, method, tuple(columns), pdf_step), output
+
+
+def estimate_reports(rows: DataFrame, request: Request, model: StoredModel, stage: StageSpec) -> DataFrame:
+    """Stage the estimates of rows; the tally `ESTIMATED` counts them.
+
+    Rows come file by file, sorted, and are estimated in pieces of bounded size. Nothing is shuffled, and the
+    model is read from the lake by each worker, once.
+    """
+
+    def work(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        stager, estimator = Stager(stage), model.load()
+        for piece in _pieces(batches):
+            yield report(ESTIMATED, piece.num_rows)
+            yield from stager.add(request.rows_of(estimator, model.model_id, piece))
+        yield from stager.close()
+
+    return rows.select(*request.input_columns).mapInArrow(work, REPORT_FIELDS)
+
+
+def chosen_rows(spark: SparkSession, snapshot: Snapshot, where: str) -> tuple[DataFrame, int]:
+    """Return the rows of a table that meet an SQL condition, and their number."""
+    rows = frame_of(spark, snapshot)
+    if not where:
+        return rows, snapshot.rows
+    chosen = rows.where(where)
+    return chosen, chosen.count()
+
+
+def replaced(spark: SparkSession, request: Request) -> Replace:
+    """Return what an estimate replaces: all of its method for its table."""
+    values = spark.range(1).select(
+        F.lit(request.method).alias("method"), F.lit(request.table).alias("source_table")
+    )
+    return Replace(("method", "source_table"), values)
+
+
+def stored_models(models: DataFrame) -> list[dict[str, object]]:
+    """Return what tells models apart, of all models of a lake."""
+    names = ["model_id", "name", "sha256", "created"]
+    return [row.asDict() for row in models.select(*names).collect()]
+
+
+def model_frame(spark: SparkSession, row: pa.Table) -> DataFrame:
+    """Return a row of `models` as a DataFrame."""
+    return spark.createDataFrame(
+        [tuple(values.values()) for values in row.to_pylist()], spark_fields(row.schema)
+    )
+
+
+def _pieces(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Yield the rows of batches in tables of about `_ROWS`."""
+    held: list[pa.RecordBatch] = []
+    for batch in batches:
+        held.append(batch)
+        if sum(b.num_rows for b in held) >= _ROWS:
+            yield pa.Table.from_batches(held)
+            held = []
+    if held and sum(b.num_rows for b in held):
+        yield pa.Table.from_batches(held)
+
+
+def _numbers(column: pa.ChunkedArray) -> np.ndarray:
+    """Return a column, nulls of numbers as NaN; what is no number is left for the model to refuse."""
+    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+        column = column.cast(pa.float64())
+    return np.asarray(column.to_numpy())
+
+
+def _lists(densities: np.ndarray) -> pa.Array:
+    """Return densities (n, k) as lists, null where there is none."""
+    n, k = densities.shape
+    none = pa.array(np.isnan(densities).any(axis=1))
+    values = pa.array(densities.ravel(), pa.float32())
+    offsets = pa.array(np.arange(n + 1, dtype=np.int32) * k)
+    return pa.ListArray.from_arrays(offsets, values, mask=none)

@@ -1,0 +1,253 @@
+"""The Spark side of training: galaxies with spectroscopic redshifts out of lake tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession, Window
+from pyspark.sql import functions as F
+
+from astrolake.errors import BadArguments, BadInput
+from astrolake.lake.cells import Cell, map_cells, plan_cells
+from astrolake.lake.declared import declared
+from astrolake.lake.delta import Snapshot
+from astrolake.lake.reader import RegionReader, frame_of, require_columns, spark_fields
+from astrolake.lake.staging import STAGING, make_staging
+from astrolake.lake.storage import Storage
+from astrolake.photoz.features import FeatureSpec
+from astrolake.photoz.model import PhotozModel
+from astrolake.photoz.model_store import model_row, needed_columns, store
+from astrolake.photoz.spark_trees import best_settings, featured, grow
+from astrolake.photoz.template_fit import TemplateFit
+from astrolake.photoz.train_model import TrainingPlan, TreeSettings, fit_model
+from astrolake.photoz.training_set import PARTS, PHOT, SkySplit, TrainingRows
+from astrolake.photoz.trees import TreeEnsemble
+from astrolake.schema import HEALPIX_COLUMN
+from astrolake.sky.matching import match
+from astrolake.sky.positions import Positions
+
+#: Columns of the photometric side in the frame of matches (see `PHOT`); the other side's keep their names.
+_ID, _INDEX, _SEP = "phot_key", "phot_healpix", "sep_arcsec_of_match"
+
+
+@dataclass(frozen=True)
+class TrainingTables:
+    """Where training galaxies come from.
+
+    Parameters
+    ----------
+    table, spec_table : str
+        Tables of the photometry and of the redshifts; they may be one.
+    photometry, spectra : Snapshot
+    z_column : str
+        Redshift in the spectroscopic table.
+    where : str
+        SQL condition on the rows of the spectroscopic table.
+    """
+
+    table: str
+    spec_table: str
+    photometry: Snapshot
+    spectra: Snapshot
+    z_column: str
+    where: str
+
+    @classmethod
+    def of(cls, args: Any, snapshot: Callable[[str], Snapshot]) -> TrainingTables:
+        """Return the tables that the arguments of a job name."""
+        tables = snapshot(args.table), snapshot(args.spec_table)
+        return cls(args.table, args.spec_table, *tables, args.z_column, args.spec_where)
+
+    @property
+    def pairs(self) -> str:
+        """Name of their cross-match, should the lake have it."""
+        return f"crossmatches/{self.table}_x_{self.spec_table}"
+
+    def check(self, columns: Sequence[str]) -> None:
+        """Raise MissingColumns or BadArguments for what the tables do not have."""
+        require_columns(self.table, self.photometry.stored_names, columns)
+        require_columns(self.spec_table, self.spectra.stored_names, (self.z_column,))
+        for name, snapshot in ((self.table, self.photometry), (self.spec_table, self.spectra)):
+            if not snapshot.is_positional:
+                raise BadArguments(f"table {name} has no positions; give objects or an ingested catalog")
+
+    @property
+    def phot_key(self) -> str:
+        """Key of the photometric table."""
+        return declared(self.table, self.photometry).key[0]
+
+    @property
+    def spec_key(self) -> str:
+        """Key of the spectroscopic table."""
+        return declared(self.spec_table, self.spectra).key[0]
+
+
+def matched_rows(
+    spark: SparkSession,
+    tables: TrainingTables,
+    plan: TrainingPlan,
+    pairs: Snapshot | None,
+    radius_arcsec: float,
+) -> DataFrame:
+    """Return galaxies with redshifts on the grid.
+
+    Columns are phot_key, phot_healpix, z_spec and the photometry, ``phot_<n>`` for the n-th of the plan.
+
+    Parameters
+    ----------
+    pairs : Snapshot or None
+        The cross-match ``crossmatches/<table>_x_<spec_table>`` where the lake has it; else rows within
+        `radius_arcsec` are matched here. Each object gets the nearest spectrum that meets the condition.
+    """
+    columns, grid = plan.columns, plan.grid
+    tables.check(columns)
+    if tables.table == tables.spec_table:
+        named = _phot_columns(tables, columns) | {_SEP: F.lit(0.0)}
+        rows = frame_of(spark, tables.photometry).withColumns(named)
+    elif pairs is not None:
+        rows = _joined(spark, tables, columns, pairs)
+    else:
+        rows = _by_the_sky(spark, tables, columns, radius_arcsec)
+    if tables.where:
+        rows = rows.where(tables.where)
+    z = F.col(tables.z_column).cast("double")
+    names = [f"{PHOT}{i}" for i in range(len(columns))]
+    usable = rows.select(_ID, _INDEX, _SEP, z.alias("z_spec"), *names).where(
+        (F.col("z_spec") >= grid.z_min - grid.step / 2) & (F.col("z_spec") <= grid.z_max + grid.step / 2)
+    )
+    nearest = Window.partitionBy(_ID).orderBy(_SEP, "z_spec")
+    return usable.withColumn("place", F.row_number().over(nearest)).where("place = 1").drop("place", _SEP)
+
+
+def sampled(rows: DataFrame, columns: Sequence[str], most: int) -> tuple[TrainingRows, int]:
+    """Return at most about `most` rows, chosen by a hash of their key, and the number of all.
+
+    Raises
+    ------
+    BadInput
+        When there is none.
+    """
+    total = rows.count()
+    if not total:
+        raise BadInput("no object has a spectroscopic redshift on the grid: check tables, radius and --z-max")
+    if total > most:
+        rows = rows.where(F.pmod(F.xxhash64(_ID), F.lit(1 << 30)) < int(most / total * (1 << 30)))
+    found = rows.orderBy(_INDEX, _ID).toPandas()
+    values = {name: found[f"{PHOT}{i}"].to_numpy() for i, name in enumerate(columns)}
+    return TrainingRows(values, found["z_spec"].to_numpy(float), found[_INDEX].to_numpy(np.int64)), total
+
+
+def _joined(
+    spark: SparkSession, tables: TrainingTables, columns: Sequence[str], pairs: Snapshot
+) -> DataFrame:
+    """Return the rows that a cross-match of the lake has put together."""
+    ours = frame_of(spark, tables.photometry).select(
+        *(c.alias(n) for n, c in _phot_columns(tables, columns).items())
+    )
+    theirs = frame_of(spark, tables.spectra)
+    matches = frame_of(spark, pairs).select(
+        F.col("left_id").alias(_ID),
+        F.col("right_id").alias("match_right_id"),
+        F.col("sep_arcsec").alias(_SEP),
+    )
+    on = theirs[tables.spec_key] == F.col("match_right_id")
+    return theirs.join(matches, on, how="inner").join(ours, _ID, how="inner")
+
+
+def _phot_columns(tables: TrainingTables, columns: Sequence[str]) -> dict[str, Any]:
+    named = {f"{PHOT}{i}": F.col(f"`{name}`") for i, name in enumerate(columns)}
+    return {_ID: F.col(tables.phot_key), _INDEX: F.col(HEALPIX_COLUMN), **named}
+
+
+def _by_the_sky(
+    spark: SparkSession, tables: TrainingTables, columns: Sequence[str], radius_arcsec: float
+) -> DataFrame:
+    """Match cell by cell of the spectroscopic table; nothing is shuffled."""
+    spec_names = tuple(tables.spectra.stored_names)
+    spec = RegionReader(tables.spectra.storage, tables.spectra.files, spec_names)
+    wanted = tuple(dict.fromkeys((tables.phot_key, "ra", "dec", *columns)))
+    phot = RegionReader(tables.photometry.storage, tables.photometry.files, wanted)
+    keys = tables.phot_key, tables.spec_key
+    added = [pa.field(_ID, tables.photometry.schema.field(keys[0]).type), pa.field(_INDEX, pa.int64())]
+    added += [
+        pa.field(f"{PHOT}{i}", tables.photometry.schema.field(name).type) for i, name in enumerate(columns)
+    ]
+    schema = pa.schema(
+        [*(tables.spectra.schema.field(name) for name in spec_names), *added, (_SEP, pa.float64())]
+    )
+
+    def work(cells: Iterator[Cell]) -> Iterator[pa.RecordBatch]:
+        for cell in cells:
+            left = spec.read(cell.ranges)
+            if not left.num_rows:
+                continue
+            right = phot.read(cell.surroundings(radius_arcsec / 3600 * 1.001 + 1e-9))
+            found = match(_positions(left, keys[1]), _positions(right, keys[0]), radius_arcsec)
+            ours = right.take(pa.array(found.right_index))
+            values = [left.column(name).take(pa.array(found.left_index)) for name in spec_names]
+            values += [ours.column(keys[0]), ours.column(HEALPIX_COLUMN)]
+            values += [ours.column(name) for name in columns]
+            values.append(pa.chunked_array([pa.array(found.sep_arcsec, pa.float64())]))
+            rows = pa.table([v.cast(f.type) for v, f in zip(values, schema, strict=True)], schema=schema)
+            yield from rows.combine_chunks().to_batches()
+
+    return map_cells(spark, plan_cells(tables.spectra, beside=tables.photometry), work, spark_fields(schema))
+
+
+def _positions(rows: pa.Table, key: str) -> Positions:
+    return Positions(*(rows.column(name).to_numpy() for name in ("ra", "dec", key)))
+
+
+def train(
+    plan: TrainingPlan, rows: DataFrame, sample: TrainingRows, scratch: Storage
+) -> tuple[PhotozModel | TemplateFit, dict[str, Any]]:
+    """Return the model that a plan asks for and the parameters it was trained with.
+
+    Trees are grown by Spark on all rows; networks and template fits learn from the sample.
+    """
+    split = SkySplit.of(sample.healpix)
+
+    def grown(spec: FeatureSpec, settings: TreeSettings) -> tuple[TreeEnsemble, TreeSettings]:
+        if plan.cross_validate:
+            settings = best_settings(rows, spec, split, sample, settings, scratch)
+        learn = range(1, PARTS)
+        return grow(featured(rows, spec, split, learn), len(spec.names), settings, scratch), settings
+
+    return fit_model(plan, sample, split, grown)
+
+
+def scratch_of(lake: Storage, run_id: str) -> Storage:
+    """Return a directory that is deleted when the run has ended."""
+    make_staging(lake, run_id)
+    return Storage(lake.uri(STAGING, run_id, "trees"), lake.options)
+
+
+def stored_row(
+    lake: Storage,
+    run_id: str,
+    name: str,
+    model: PhotozModel | TemplateFit,
+    params: dict[str, Any],
+    tables: TrainingTables,
+    count: int,
+) -> pa.Table:
+    """Store a model in the lake and return its row of `models`."""
+    called = name or model.method
+    stored = store(lake, f"{called}-{run_id}", called, model)
+    names = model.features.names if isinstance(model, PhotozModel) else ()
+    described = {
+        "features": {"names": names, "columns": needed_columns(model)},
+        "params": params,
+        "metrics": model.metrics,
+        "training_table": tables.table,
+        "training_version": tables.photometry.version,
+        "spec_table": tables.spec_table,
+        "spec_version": tables.spectra.version,
+        "n_train": count,
+    }
+    return model_row(stored, model.method, model.grid, datetime.now(UTC), described)

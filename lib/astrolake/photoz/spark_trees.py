@@ -1,0 +1,158 @@
+"""Trees grown by MLlib and xgboost on Spark."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark.ml.functions import array_to_vector
+from pyspark.ml.regression import GBTRegressor, RandomForestRegressor
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from astrolake.errors import MissingDependency
+from astrolake.lake.storage import Storage
+from astrolake.photoz.features import FeatureSpec
+from astrolake.photoz.train_model import TreeSettings
+from astrolake.photoz.training_set import PARTS, PHOT, SkySplit, TrainingRows
+from astrolake.photoz.tree_formats import from_mllib, from_xgboost
+from astrolake.photoz.trees import TreeEnsemble
+
+_TREES_OF_A_TRIAL = 50
+
+
+def featured(rows: DataFrame, spec: FeatureSpec, split: SkySplit, parts: Sequence[int]) -> DataFrame:
+    """Return the features and redshifts of the rows in some parts of the sky, computed by the workers."""
+    columns, wanted = spec.columns, list(parts)
+
+    def work(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            keep = np.isin(split.part(batch.column("phot_healpix").to_numpy()), wanted)
+            kept = batch.filter(pa.array(keep))
+            given = {
+                name: kept.column(f"{PHOT}{i}").to_numpy(zero_copy_only=False)
+                for i, name in enumerate(columns)
+            }
+            inputs = spec.read(given, "the training table")
+            seen = inputs.photometry.observed.any(axis=1)
+            features = pa.FixedSizeListArray.from_arrays(
+                pa.array(spec.transform(inputs)[seen].astype(np.float64).ravel()), len(spec.names)
+            ).cast(pa.list_(pa.float64()))
+            z = kept.column("z_spec").filter(pa.array(seen))
+            yield pa.RecordBatch.from_arrays([features, z], names=["values", "z_spec"])
+
+    fields = T.StructType(
+        [T.StructField("values", T.ArrayType(T.DoubleType())), T.StructField("z_spec", T.DoubleType())]
+    )
+    found = rows.mapInArrow(work, fields)
+    return found.select(array_to_vector(F.col("values")).alias("features"), "z_spec")
+
+
+def grow(rows: DataFrame, n_features: int, settings: TreeSettings, scratch: Storage) -> TreeEnsemble:
+    """Return trees grown by Spark on `featured` rows.
+
+    Parameters
+    ----------
+    scratch : Storage
+        A directory of this run, for MLlib to save its model in: its trees are read from there.
+
+    Raises
+    ------
+    MissingDependency
+        For xgboost when it is not installed.
+    """
+    if settings.kind == "xgboost":
+        return _grow_xgboost(rows, settings)
+    shared: dict[str, Any] = {
+        "labelCol": "z_spec",
+        "maxDepth": settings.max_depth,
+        "maxBins": settings.max_bins,
+        "minInstancesPerNode": settings.min_instances,
+        "seed": settings.seed,
+        "maxMemoryInMB": 512,
+    }
+    learner: Any
+    if settings.kind == "random_forest":
+        learner = RandomForestRegressor(numTrees=settings.n_trees, **shared)
+    else:
+        learner = GBTRegressor(maxIter=settings.n_trees, stepSize=settings.learning_rate, **shared)
+    learner.fit(rows).write().overwrite().save(scratch.spark_uri())
+    return saved_trees(scratch, n_features, mean=settings.kind == "random_forest")
+
+
+def saved_trees(saved: Storage, n_features: int, *, mean: bool) -> TreeEnsemble:
+    """Return the trees of a model that MLlib saved."""
+    wanted = ("id", "prediction", "leftChild", "rightChild", "split")
+    nodes = _read_all(saved, "data", ["treeID", *(f"nodeData.{name}" for name in wanted)])
+    weights = _read_all(saved, "treesMetadata", ["treeID", "weights"]).sort_by("treeID")
+    return from_mllib(nodes, n_features, weights.column("weights").to_numpy(), mean=mean)
+
+
+def _read_all(saved: Storage, part: str, columns: list[str]) -> pa.Table:
+    """Return all rows of Parquet files that Spark wrote, some columns of them."""
+    tables = []
+    for path in sorted(saved.fs.glob(f"{saved.path(part)}/*.parquet")):
+        with saved.fs.open(path, "rb") as stream:
+            tables.append(pq.ParquetFile(stream).read(columns=columns, use_threads=False))
+    return pa.concat_tables(tables)
+
+
+def _grow_xgboost(rows: DataFrame, settings: TreeSettings) -> TreeEnsemble:
+    try:
+        from xgboost.spark import SparkXGBRegressor
+    except ImportError as error:
+        raise MissingDependency(f"--method xgboost: pip install 'astrolake[photoz]' ({error})") from error
+    workers = max(1, min(rows.sparkSession.sparkContext.defaultParallelism, 32))
+    learner = SparkXGBRegressor(
+        features_col="features",
+        label_col="z_spec",
+        num_workers=workers,
+        n_estimators=settings.n_trees,
+        max_depth=settings.max_depth,
+        max_bin=settings.max_bins,
+        min_child_weight=settings.min_instances,
+        learning_rate=settings.learning_rate,
+        random_state=settings.seed,
+    )
+    return from_xgboost(learner.fit(rows.repartition(workers)).get_booster().save_raw("json"))
+
+
+def best_settings(
+    rows: DataFrame,
+    spec: FeatureSpec,
+    split: SkySplit,
+    held: TrainingRows,
+    settings: TreeSettings,
+    scratch: Storage,
+) -> TreeSettings:
+    """Return the settings of the least mean |dz| / (1 + z) in a cross-validation of a few candidates.
+
+    Two parts of the sky take turns in being held back, part 0 never takes part; forests are tried with few
+    trees.
+    """
+    steps = (1, 3, 8) if settings.kind == "random_forest" else (settings.min_instances,)
+    depths = (settings.max_depth,) if settings.kind == "random_forest" else (4, 6, 8)
+    trials = [replace(settings, min_instances=m, max_depth=d) for m in steps for d in depths]
+    part = split.part(held.healpix)
+    scores = []
+    for number, trial in enumerate(trials):
+        fewer = replace(trial, n_trees=min(trial.n_trees, _TREES_OF_A_TRIAL))
+        errors = []
+        for out in (1, 2):
+            kept = [p for p in range(1, PARTS) if p != out]
+            trees = grow(
+                featured(rows, spec, split, kept),
+                len(spec.names),
+                fewer,
+                Storage(scratch.uri(f"{number}-{out}"), scratch.options),
+            )
+            test = held[part == out]
+            inputs = spec.read(test.columns, "the training table")
+            errors.append(np.abs(trees.predict(spec.transform(inputs)) - test.z) / (1 + test.z))
+        scores.append(float(np.concatenate(errors).mean()))
+    return trials[int(np.argmin(scores))]

@@ -1,0 +1,283 @@
+"""The compiled heart of template fitting: chi2 of every template at every redshift, summed to densities.
+
+One pass over a galaxy at a time. Fluxes f and models m with weights w give the amplitude
+A = max(sum w f m, 0) / sum w m^2 and chi2 = sum w (f - A m)^2, in that form, which is exact in single
+precision at any signal-to-noise; then exp(-chi2 / 2) times the prior is added up over templates. A galaxy's
+chi2 stay in the cache; there is no array of galaxies x redshifts x templates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from astrolake.photoz.compiled import compiled_fast
+
+Float32 = NDArray[np.float32]
+Int64 = NDArray[np.int64]
+
+#: Models that are worse than the best one by more than this in chi2 add nothing.
+_DEEPEST = np.float32(80.0)
+#: Redshifts that a compiled loop runs over, at most, and what their number is rounded up to: SIMD lanes.
+_LONGEST_LOOP, _LANES = 512, 16
+_HALF_LOG2E = np.float32(-0.5 * 1.4426950408889634)
+
+Pair = tuple[Float32, Float32]
+PackedArrays = tuple[Float32, Float32, Int64]
+Priors = tuple[Float32, Int64]
+Outputs = tuple[Float32, Int64, Float32]
+
+
+@dataclass(frozen=True)
+class PackedModels:
+    """Models as the kernel reads them.
+
+    Parameters
+    ----------
+    flux : (templates, blocks, bands * width) float32
+        Redshifts run fastest; beyond the last one it is repeated.
+    error2 : (blocks, bands, width) float32
+        Square of the relative template error.
+    prior_class : (templates,) int64
+        Row of the prior of each template.
+    n_z : int
+    """
+
+    flux: Float32
+    error2: Float32
+    prior_class: Int64
+    n_z: int
+
+    @property
+    def n_bands(self) -> Any:
+        """Number of bands."""
+        return self.error2.shape[1]
+
+    @property
+    def width(self) -> Any:
+        """Redshifts of a block."""
+        return self.error2.shape[2]
+
+
+@dataclass(frozen=True)
+class Fits:
+    """What the kernel finds.
+
+    Parameters
+    ----------
+    density : (n, n_z) float32
+        Probabilities of the redshifts, which add up to 1; NaN without any observed band.
+    template : (n,) int64
+        The template most likely at the mode of the density, -1 without one.
+    chi2, amplitude : (n,) float32
+        Of that template there.
+    """
+
+    density: Float32
+    template: Int64
+    chi2: Float32
+    amplitude: Float32
+
+
+def pack(
+    flux: NDArray[np.floating], template_error: NDArray[np.floating], prior_class: Int64
+) -> PackedModels:
+    """Return models as the kernel reads them.
+
+    Parameters
+    ----------
+    flux : (templates, redshifts, bands) array
+    template_error : (redshifts, bands) array
+        Error of any template relative to the flux it is compared with.
+    prior_class : (templates,) int64
+    """
+    n_z = flux.shape[1]
+    blocks = -(-n_z // _LONGEST_LOOP)
+    width = -(-n_z // (blocks * _LANES)) * _LANES
+    at = np.minimum(np.arange(blocks * width), n_z - 1)
+    rows = np.asarray(flux, dtype=np.float32)[:, at].transpose(0, 2, 1)
+    split = rows.reshape(len(flux), -1, blocks, width).transpose(0, 2, 1, 3)
+    errors = np.asarray(template_error, dtype=np.float32)[at].T.reshape(-1, blocks, width).transpose(1, 0, 2)
+    return PackedModels(
+        np.ascontiguousarray(split.reshape(len(flux), blocks, -1)),
+        np.ascontiguousarray(errors**2),
+        np.ascontiguousarray(prior_class, dtype=np.int64),
+        n_z,
+    )
+
+
+def fit(
+    models: PackedModels, flux: NDArray[Any], variance: NDArray[Any], prior: Float32, prior_row: Int64
+) -> Fits:
+    """Return densities and best templates of galaxies.
+
+    Equivalent to, for each galaxy: chi2[t, z] = min over A >= 0 of
+    sum_b (f_b - A m_tzb)^2 / (variance_b + error_zb^2 f_b^2), and
+    density[z] ~ sum_t exp(-chi2[t, z] / 2) prior[row, class_t, z].
+
+    Parameters
+    ----------
+    models : PackedModels
+    flux, variance : (n, bands) array
+        Fluxes and squares of their errors in one unit; a variance of 0 or NaN is a band not observed.
+    prior : (rows, classes, n_z) float32
+        Above 0.
+    prior_row : (n,) int64
+        Row of `prior` for each galaxy.
+    """
+    n = len(flux)
+    usable = np.isfinite(flux) & np.isfinite(variance) & (variance > 0)
+    # Fluxes in units of the largest keep squares within single precision.
+    largest = np.where(usable, np.sqrt(np.where(usable, flux * flux + variance, 0.0)), 0.0).max(axis=1)
+    unit = np.where(largest > 0, largest, 1.0)[:, np.newaxis]
+    value = np.where(usable, flux / unit, 0.0).astype(np.float32)
+    spread = np.where(usable, variance / unit**2, 0.0).astype(np.float32)
+    padded = models.error2.shape[0] * models.width
+    weights = np.zeros((*prior.shape[:2], padded), dtype=np.float32)
+    weights[..., : models.n_z] = prior
+    density = np.empty((n, padded), dtype=np.float32)
+    template = np.empty(n, dtype=np.int64)
+    numbers = np.empty((n, 2), dtype=np.float32)
+    rows = np.ascontiguousarray(prior_row, dtype=np.int64)
+    _kernel(models.n_bands, models.width)(
+        (value, spread),
+        (models.flux, models.error2, models.prior_class),
+        (weights, rows),
+        (density, template, numbers),
+    )
+    chi2, amplitude = numbers.T.copy()
+    blind = ~usable.any(axis=1)
+    for values in (density, chi2, amplitude):
+        values[blind] = np.nan
+    template[blind] = -1
+    return Fits(density[:, : models.n_z], template, chi2, amplitude * unit[:, 0].astype(np.float32))
+
+
+@lru_cache(maxsize=16)
+def _kernel(n_bands: int, width: int) -> Callable[..., None]:
+    """Return the kernel for so many bands and redshifts: constants let loops over bands unroll.
+
+    It holds nothing but numbers, so that its machine code can be kept on disk.
+    """
+    zero, tiny = np.float32(0), np.float32(1e-30)
+
+    def kernel(seen_of: Pair, models: PackedArrays, priors: Priors, out: Outputs) -> None:
+        flux, variance = seen_of
+        fluxes, error2, prior_class = models
+        n_templates, n_blocks = fluxes.shape[0], fluxes.shape[1]
+        chi2 = np.empty((n_templates, n_blocks, width), np.float32)
+        least = np.empty(n_templates, np.float32)
+        least_bits = least.view(np.int32)
+        weight = np.empty((n_blocks, n_bands * width), np.float32)
+        for galaxy in range(flux.shape[0]):
+            _weigh(flux[galaxy], variance[galaxy], error2, weight)
+            for t in range(n_templates):
+                lowest = np.int32(2147483647)
+                for k in range(n_blocks):
+                    f, m, w, c = flux[galaxy], fluxes[t, k], weight[k], chi2[t, k]
+                    for z in range(width):
+                        gx, xx = zero, tiny
+                        for b in range(n_bands):
+                            x = m[b * width + z] * w[b * width + z]
+                            gx += f[b] * x
+                            xx += m[b * width + z] * x
+                        amplitude = max(gx, zero) / xx
+                        total = zero
+                        for b in range(n_bands):
+                            left = f[b] - amplitude * m[b * width + z]
+                            total += left * left * w[b * width + z]
+                        c[z] = total
+                    # Bits of floats above 0 order as integers do, and integers have a SIMD minimum.
+                    bits = c.view(np.int32)
+                    for z in range(width):
+                        lowest = bits[z] if bits[z] < lowest else lowest
+                least_bits[t] = lowest
+            rows = chi2.reshape(n_templates, n_blocks * width)
+            prior = priors[0][priors[1][galaxy]]
+            mode = _density(rows, least, prior, prior_class, out[0][galaxy])
+            out[1][galaxy] = _likeliest(rows[:, mode], least, prior[:, mode], prior_class)
+            model = fluxes[out[1][galaxy], mode // width]
+            at = np.arange(n_bands) * width + mode % width
+            _numbers(flux[galaxy], model[at], weight[mode // width][at], out[2][galaxy])
+
+    return compiled_fast(kernel)
+
+
+@compiled_fast
+def _weigh(flux: Float32, variance: Float32, error2: Float32, weight: Float32) -> None:
+    """Write 1 / sigma^2 of all bands for each block of redshifts; 0 where not observed."""
+    n_blocks, n_bands, width = error2.shape
+    for k in range(n_blocks):
+        for b in range(n_bands):
+            row, e2 = weight[k, b * width : (b + 1) * width], error2[k, b]
+            v, f2 = variance[b], flux[b] * flux[b]
+            if v > 0:
+                for z in range(width):
+                    row[z] = np.float32(1) / (v + e2[z] * f2)
+            else:
+                row[:] = 0
+
+
+@compiled_fast
+def _density(chi2: Float32, least: Float32, prior: Float32, prior_class: Int64, row: Float32) -> Any:
+    """Write the sum over templates of exp(-chi2 / 2) times the prior, scaled to 1; return its mode."""
+    bottom = least.min()
+    row[:] = 0
+    for t in range(chi2.shape[0]):
+        if least[t] - bottom > _DEEPEST:
+            continue
+        c, q = chi2[t], prior[prior_class[t]]
+        for z in range(row.shape[0]):
+            # 2^y = 2^floor(y) times a polynomial of the rest (relative error 2e-7). Nothing gets smaller than
+            # 2^-70: numbers below 1e-38 would cost a hundred cycles each.
+            y = max((c[z] - bottom) * _HALF_LOG2E, np.float32(-70))
+            whole = np.floor(y)
+            part = y - whole
+            power = np.float32(1.8775767e-3)
+            power = power * part + np.float32(8.9893397e-3)
+            power = power * part + np.float32(5.5826318e-2)
+            power = power * part + np.float32(2.4015361e-1)
+            power = power * part + np.float32(6.9315308e-1)
+            power = power * part + np.float32(9.9999994e-1)
+            scale = np.int32((np.int32(whole) + np.int32(127)) << np.int32(23)).view(np.float32)
+            row[z] += power * scale * q[z]
+    total, mode = np.float32(0), 0
+    for z in range(row.shape[0]):
+        total += row[z]
+    for z in range(row.shape[0]):
+        mode = z if row[z] > row[mode] else mode
+    scale = np.float32(1) / total
+    for z in range(row.shape[0]):
+        row[z] *= scale
+    return mode
+
+
+@compiled_fast
+def _likeliest(chi2: Float32, least: Float32, prior: Float32, prior_class: Int64) -> Any:
+    """Return the template with the largest exp(-chi2 / 2) times prior at one redshift."""
+    bottom, largest, chosen = least.min(), np.float32(-1), 0
+    for t in range(chi2.shape[0]):
+        share = np.exp((bottom - chi2[t]) * np.float32(0.5)) * prior[prior_class[t]]
+        if share > largest:
+            largest, chosen = share, t
+    return chosen
+
+
+@compiled_fast
+def _numbers(flux: Float32, model: Float32, weight: Float32, out: Float32) -> None:
+    """Write chi2 and amplitude of one model."""
+    gx, xx, total = np.float32(0), np.float32(1e-30), np.float32(0)
+    for b in range(flux.size):
+        gx += flux[b] * model[b] * weight[b]
+        xx += model[b] * model[b] * weight[b]
+    amplitude = max(gx, np.float32(0)) / xx
+    for b in range(flux.size):
+        left = flux[b] - amplitude * model[b]
+        total += left * left * weight[b]
+    out[0] = total
+    out[1] = amplitude

@@ -1,0 +1,108 @@
+"""What a user says about a training, checked and put together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, get_args
+
+from astrolake.errors import BadArguments
+from astrolake.photoz.features import ExtraColumn
+from astrolake.photoz.grid import RedshiftGrid
+from astrolake.photoz.photometry import Unit
+from astrolake.photoz.train_model import METHODS, TrainingPlan, TreeSettings
+from astrolake.photoz.training_set import band_columns, object_bands
+
+UNITS: tuple[str, ...] = get_args(Unit)
+#: MLlib's own limit.
+_DEEPEST = 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """The flags of train_photoz that are not about tables; see these."""
+
+    method: str
+    magnitudes: tuple[str, ...]
+    errors: tuple[str, ...]
+    bands: tuple[str, ...]
+    unit: str
+    features: tuple[str, ...]
+    z_min: float
+    z_max: float
+    z_step: float
+    n_trees: int
+    max_depth: int
+    max_bins: int
+    min_instances: int
+    learning_rate: float
+    cross_validate: bool
+    epochs: int
+    template_set: str
+    filters: str
+    seed: int
+
+    @classmethod
+    def of(cls, args: Any) -> TrainOptions:
+        """Return the options among the arguments of a job.
+
+        Raises
+        ------
+        BadArguments
+            When no training could use them; the message names the flag.
+        """
+        return cls(**{field.name: getattr(args, field.name) for field in fields(cls)})
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise BadArguments(f"--method {self.method!r}: give one of {', '.join(METHODS)}")
+        bounds = {
+            "n_trees": (1, 100_000),
+            "max_depth": (1, _DEEPEST),
+            "max_bins": (2, 65_535),
+            "min_instances": (1, 1 << 30),
+            "epochs": (1, 100_000),
+        }
+        for name, (low, high) in bounds.items():
+            if not low <= getattr(self, name) <= high:
+                raise BadArguments(f"--{name.replace('_', '-')} {getattr(self, name)}: give {low} to {high}")
+        if not 0 < self.learning_rate <= 1:
+            raise BadArguments(f"--learning-rate {self.learning_rate}: give a rate above 0, 1 at most")
+        if self.method == "template" and not self.filters:
+            raise BadArguments("--filters is needed by --method template: a survey, or a directory of curves")
+        _ = self.grid
+        if self.magnitudes:
+            band_columns(self.magnitudes, self.errors, self.unit, self.bands)
+
+    @property
+    def grid(self) -> RedshiftGrid:
+        """The grid of redshifts."""
+        return RedshiftGrid(self.z_min, self.z_max, self.z_step)
+
+    def plan(self, present: Sequence[str]) -> TrainingPlan:
+        """Return the plan of the training on a table with these columns."""
+        magnitudes, errors = self.magnitudes, self.errors
+        if not magnitudes:
+            found = object_bands(present)
+            magnitudes, errors = tuple(found[0]), tuple(found[1])
+        settings = TreeSettings(
+            self.method,
+            self.n_trees,
+            self.max_depth,
+            self.max_bins,
+            self.min_instances,
+            self.learning_rate,
+            self.seed,
+        )
+        bands = band_columns(magnitudes, errors, self.unit, self.bands)
+        chosen = self.cross_validate, self.epochs, self.template_set, self.filters
+        extra = tuple(_extra(text) for text in self.features)
+        return TrainingPlan(self.method, bands, extra, self.grid, settings, *chosen)
+
+
+def _extra(text: str) -> ExtraColumn:
+    """Return the column that ``NAME`` or ``NAME:log`` means."""
+    name, colon, how = text.partition(":")
+    if not name or (colon and how not in ("log", "linear")):
+        raise BadArguments(f"--features {text!r}: give NAME, or NAME:log for sizes")
+    return ExtraColumn(name, "log" if how == "log" else "linear")

@@ -1,0 +1,6 @@
+-- Registers photoz with Athena; the columns come from the Delta log.
+-- Grain: an estimate of an object's redshift by one method.
+-- Parameters: ${database}, ${lake}.
+CREATE EXTERNAL TABLE ${database}.photoz
+LOCATION '${lake}/photoz/dataset/'
+TBLPROPERTIES ('table_type' = 'DELTA');

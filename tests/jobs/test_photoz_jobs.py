@@ -1,0 +1,203 @@
+"""From two catalogs to photometric redshifts: train, estimate, and again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from astrolake.lake.delta import read_snapshot
+from astrolake.lake.lake import Lake
+from astrolake.lake.runs import read_runs
+from astrolake.lake.sql import run_query
+
+pytestmark = pytest.mark.spark
+
+N, SPECTRA = 3000, 1500
+BANDS = "griz"
+TREES = ("--method", "random_forest", "--n-trees", 3, "--max-depth", 5, "--max-bins", 32)
+
+
+def galaxies(rng: np.random.Generator) -> pd.DataFrame:
+    """Galaxies whose colours tell redshifts of 0 to 1, over some 100 square degrees."""
+    z = rng.uniform(0.02, 1.0, N)
+    ra, dec = rng.uniform(148, 158, N), rng.uniform(-2, 8, N)
+    rows = pd.DataFrame({"id": np.arange(N), "ra": ra, "dec": dec})
+    for k, band in enumerate(BANDS):
+        rows[f"mag_{band}"] = 22 - k * 0.4 - np.sin(z * (1.5 + k)) + rng.normal(0, 0.03, N)
+        rows[f"mag_{band}_err"] = 0.03
+    rows["z_true"] = z
+    # one galaxy that no band has seen, and one that one band has not
+    rows.loc[0, [f"mag_{b}" for b in BANDS]] = -99.0
+    rows.loc[1, "mag_z"] = np.nan
+    return rows
+
+
+@pytest.fixture(scope="module")
+def catalogs(run_job, tmp_path_factory) -> Lake:
+    """A lake with galaxies, and spectra of the first half of them 0.2 arcsec beside."""
+    folder = tmp_path_factory.mktemp("photo z")
+    rows = galaxies(np.random.default_rng(3))
+    rows.drop(columns="z_true").to_parquet(folder / "galaxies.parquet")
+    spectra = rows[["ra", "dec"]].assign(
+        dec=rows["dec"] + 0.2 / 3600, z=rows["z_true"], zwarning=rows["id"] % 10
+    )
+    spectra["zwarning"] = (spectra["zwarning"] == 9).astype(int)
+    spectra.loc[spectra["zwarning"] == 1, "z"] = 0.9
+    spectra = spectra.iloc[:SPECTRA].assign(id=np.arange(SPECTRA) + 7000)
+    spectra.to_parquet(folder / "spectra.parquet")
+    for table in ("galaxies", "spectra"):
+        code, _ = run_job(
+            "ingest_catalog", "--lake", folder / "lake", "--input", folder / f"{table}.parquet", "--table", table,
+            "--id-column", "id", "--max-rows", 1000,
+        )  # fmt: skip
+        assert code == 0
+    return Lake.open(str(folder / "lake"))
+
+
+@pytest.fixture(scope="module")
+def train(run_job, catalogs):
+    def run(*flags: object) -> tuple[int, dict]:
+        return run_job(
+            "train_photoz", "--lake", catalogs.uri, "--table", "galaxies", "--spec-table", "spectra",
+            "--spec-where", "zwarning = 0", "--magnitudes", *(f"mag_{b}" for b in BANDS),
+            "--errors", *(f"mag_{b}_err" for b in BANDS), "--z-max", 1.2, *flags,
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def forest(train) -> dict:
+    code, summary = train(*TREES, "--name", "forest")
+    assert code == 0
+    return summary
+
+
+def estimate(run_job, lake: Lake, *flags: object) -> tuple[int, dict]:
+    return run_job("estimate_photoz", "--lake", lake.uri, "--table", "galaxies", *flags)
+
+
+def photoz(lake: Lake, method: str) -> pd.DataFrame:
+    found = run_query(lake, f"SELECT * FROM photoz WHERE method = '{method}'").to_pandas()
+    found = found.drop(columns=["Norder", "Dir", "Npix"])
+    return found.sort_values("object_id").reset_index(drop=True)
+
+
+def test_the_model_is_on_record_with_what_it_was_trained_on(forest, catalogs):
+    assert forest["rows_in"] == forest["rows_out"] == 1350
+    (row,) = run_query(catalogs, "SELECT * FROM models WHERE name = 'forest'").to_pylist()
+    assert (row["method"], row["training_table"], row["training_version"]) == ("random_forest", "galaxies", 0)
+    assert (row["spec_table"], row["n_train"], row["z_max"]) == ("spectra", 1350, 1.2)
+    assert row["uri"].endswith(f"models/{row['model_id']}/model.npz")
+    assert json.loads(row["params"])["n_trees"] == 3
+    assert "mag_g" in json.loads(row["features"])["columns"]
+    # colours tell the redshift to about 0.02 (1 + z); four shallow trees somewhat worse
+    assert 0 < json.loads(row["metrics"])["scatter"] < 0.08
+
+
+def test_estimates_are_good_and_the_same_again(forest, catalogs, run_job):
+    code, summary = estimate(run_job, catalogs, "--model", "forest", "--pdf-step", 0.05)
+    assert (code, summary["rows_in"], summary["rows_out"], summary["rows_rejected"]) == (0, N, N, 0)
+    first = photoz(catalogs, "forest")
+    truth = galaxies(np.random.default_rng(3))["z_true"].to_numpy()
+    seen = first["object_id"] > 1
+    error = (first["z_phot"] - truth)[seen] / (1 + truth[seen])
+    assert 1.4826 * np.median(np.abs(error - np.median(error))) < 0.08
+    assert np.isnan(first["z_phot"][0])
+    assert first["pdf"][0] is None
+    assert first["photoz_flags"][0] & 32
+    assert first["n_bands"].tolist()[:3] == [0, 3, 4]
+    assert first["z_phot"][1] == pytest.approx(truth[1], abs=0.4)
+    np.testing.assert_allclose([np.sum(p) * 0.05 for p in first["pdf"][1:50]], 1, atol=1e-4)
+
+    assert estimate(run_job, catalogs, "--model", "forest", "--pdf-step", 0.05)[0] == 0
+    again = photoz(catalogs, "forest")
+    pd.testing.assert_frame_equal(first.drop(columns="run_id"), again.drop(columns="run_id"))
+
+
+def test_partitions_do_not_change_estimates_and_methods_stay_apart(forest, catalogs, run_job):
+    estimate(run_job, catalogs, "--model", "forest")
+    before = photoz(catalogs, "forest")
+    flags = ("--model", "forest", "--method-name", "bright", "--where", "mag_i < 21", "--max-rows", 500)
+    code, summary = estimate(run_job, catalogs, *flags)
+    bright = photoz(catalogs, "bright")
+    assert code == 0
+    assert summary["rows_in"] == len(bright) < N
+    same = before.set_index("object_id").loc[bright["object_id"]]
+    np.testing.assert_array_equal(same["z_phot"].to_numpy(), bright["z_phot"].to_numpy())
+    pd.testing.assert_frame_equal(before, photoz(catalogs, "forest"))
+    files = read_snapshot(catalogs.delta_storage("photoz")).files
+    assert len(files) > 4
+
+
+def test_a_network_is_trained_on_an_existing_cross_match(train, catalogs, run_job):
+    code, _ = run_job(
+        "crossmatch_catalogs", "--lake", catalogs.uri, "--left", "galaxies", "--right", "spectra"
+    )
+    assert code == 0
+    code, summary = train("--method", "neural_network", "--epochs", 6)
+    assert (code, summary["rows_in"]) == (0, 1350)
+    inputs = [
+        run["inputs"]
+        for run in read_runs(catalogs, ["inputs", "job"]).to_pylist()
+        if run["job"] == "train_photoz"
+    ]
+    assert any("crossmatches/galaxies_x_spectra" in text for text in inputs)
+    assert estimate(run_job, catalogs, "--model", "neural_network")[0] == 0
+    truth = galaxies(np.random.default_rng(3))["z_true"].to_numpy()
+    found = photoz(catalogs, "neural_network")
+    error = ((found["z_phot"] - truth) / (1 + truth))[2:]
+    assert 1.4826 * np.median(np.abs(error - np.median(error))) < 0.08
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--model", "nothing"), "no such model; it has"),
+        (("--model", "forest", "--table", "spectra"), "spectra lacks the columns ['mag_g'"),
+        (("--model", "forest", "--pdf-step", "0.001"), "finer than the grid's"),
+    ],
+)
+def test_what_cannot_be_estimated_is_said(forest, catalogs, run_job, flags, message):
+    code, _ = estimate(run_job, catalogs, *flags)
+    assert code in (1, 2)
+    assert (
+        message in read_runs(catalogs, ["message", "started_at"]).sort_by("started_at").column(0)[-1].as_py()
+    )
+
+
+def test_a_model_file_that_was_changed_is_refused(forest, catalogs, run_job, tmp_path):
+    copy = Lake.open(str(shutil.copytree(catalogs.uri.removeprefix("file://"), tmp_path / "lake")))
+    (path,) = (tmp_path / "lake" / "models").glob("forest-*/model.npz")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    code, _ = estimate(run_job, copy, "--model", "forest")
+    assert code == 1
+    messages = read_runs(copy, ["message"]).column(0).to_pylist()
+    assert any(m and "is not the model that was trained" in m for m in messages)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--method", "oracle"),
+        ("--n-trees", 0),
+        ("--max-depth", 31),
+        ("--z-step", 0),
+        ("--errors", "mag_g_err"),
+        ("--learning-rate", 0),
+    ],
+)
+def test_flags_out_of_range_are_refused(train, flags):
+    assert train(*TREES[2:], *flags)[0] == 2
+
+
+def test_too_few_redshifts_are_refused(train, catalogs):
+    assert train(*TREES, "--spec-where", "z < 0.05")[0] == 1
+    messages = read_runs(catalogs, ["message"]).column(0).to_pylist()
+    assert any(m and "at least 100 are needed" in m for m in messages)

@@ -1,0 +1,215 @@
+"""The Python API: the calls of its documentation on generated galaxies and on BOSS."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from astropy.table import Table
+
+from astrolake.errors import BadArguments, BadInput, MissingColumns
+from astrolake.photoz.combine import learn_pool
+from astrolake.photoz.estimator import PhotozEstimator
+from astrolake.photoz.flags import PhotozFlag
+from astrolake.photoz.grid import RedshiftGrid
+from astrolake.photoz.python_tables import as_frame, chosen_columns, with_redshifts
+
+FEATURES = [
+    "u_mag",
+    "g_mag",
+    "r_mag",
+    "i_mag",
+    "z_mag",
+    "u_g",
+    "g_r",
+    "r_i",
+    "i_z",
+    "petro_radius",
+    "concentration",
+]
+SLOPES = np.array([2.5, 1.6, 0.7, 0.2, 0.0])
+
+
+def galaxies(n, seed):
+    """Galaxies whose colours are straight in redshift, with errors of 0.05 mag; positions, sizes, keys."""
+    rng = np.random.default_rng(seed)
+    z = rng.uniform(0.05, 0.9, n)
+    mag = 19 + 2.5 * z + rng.normal(0, 0.5, n)
+    columns = {"object_id": np.arange(n), "ra": rng.uniform(0, 40, n), "dec": rng.uniform(-20, 20, n)}
+    for band, slope in zip("ugriz", SLOPES, strict=True):
+        columns[f"{band}_mag"] = mag + slope * z + 0.05 * rng.standard_normal(n)
+        columns[f"{band}_err"] = np.full(n, 0.05)
+    columns |= {"petro_radius": rng.lognormal(1, 0.3, n), "concentration": rng.uniform(2, 4, n), "z_spec": z}
+    return pd.DataFrame(columns)
+
+
+@pytest.fixture(scope="module")
+def sky():
+    return galaxies(1500, 1), galaxies(800, 2)
+
+
+def test_documented_calls_on_files(tmp_path, sky):
+    known, full_catalog = sky
+    known.drop(columns="z_spec").to_parquet(tmp_path / "photometry.parquet")
+    known[["object_id", "z_spec"]].sample(frac=1, random_state=1).to_parquet(tmp_path / "specz.parquet")
+    photoz = PhotozEstimator()
+    training_data = photoz.prepare_training_data(
+        photometry=str(tmp_path / "photometry.parquet"),
+        spec_z=str(tmp_path / "specz.parquet"),
+        features=FEATURES,
+    )
+    model = photoz.train_ml_model(
+        training_data=training_data,
+        model_type="xgboost",
+        instance_type="ml.m5.4xlarge",
+        n_estimators=60,
+        max_depth=5,
+    )
+    photo_z = photoz.predict(model=model, catalog=full_catalog, output=tmp_path / "photoz_catalog.parquet")
+    metrics = photoz.evaluate(
+        predicted=photo_z["z_phot"], true=photo_z["z_spec"], photo_z_err=photo_z["z_phot_err"]
+    )
+    # 0.05 mag over the slopes, all five bands together, leave about 0.02
+    assert metrics["scatter"] < 0.035
+    assert metrics["outlier_fraction"] < 0.01
+    assert abs(metrics["bias"]) < 0.005
+    assert metrics["coverage_68"] == pytest.approx(0.68, abs=0.08)
+    written = pd.read_parquet(tmp_path / "photoz_catalog.parquet")
+    pd.testing.assert_frame_equal(written, photo_z, check_dtype=False)
+    assert model.metrics["scatter"] == pytest.approx(metrics["scatter"], rel=0.5)
+
+
+def test_template_fitting_by_the_documented_call(sky):
+    pytest.importorskip("galsim")
+    pytest.importorskip("speclite")
+    photoz = PhotozEstimator()
+    templates = photoz.load_templates(template_set="cww", n_templates=8)
+    assert len(templates) == 8
+    bands = list("ugriz")
+    catalog = sky[1].rename(columns={f"{band}_mag": band for band in bands})
+    redshifts = photoz.template_fitting(
+        catalog=catalog,
+        magnitudes=bands,
+        mag_errors=["u_err", "g_err", "r_err", "i_err", "z_err"],
+        templates=templates,
+        z_range=[0, 1],
+        z_resolution=0.01,
+    )
+    assert len(redshifts) == len(catalog)
+    assert redshifts["z_phot"].between(0, 1).all()
+    again = photoz.predict(redshifts.attrs["model"], catalog)
+    np.testing.assert_array_equal(again["z_phot"], redshifts["z_phot"])
+
+
+@pytest.mark.spark
+def test_random_forest_is_grown_by_the_running_session(spark, sky):
+    photoz = PhotozEstimator()
+    training = photoz.prepare_training_data(sky[0], "z_spec", FEATURES[:5])
+    model = photoz.train_ml_model(training, "random_forest", n_estimators=10, max_depth=7)
+    found = photoz.predict(model, sky[1])
+    assert photoz.evaluate(found["z_phot"], found["z_spec"])["scatter"] < 0.06
+
+
+@pytest.mark.data
+def test_boss_with_boosted_trees(survey_data):
+    names = [f"{band}_{kind}" for band in "ugriz" for kind in ("mag", "err")]
+    files = [survey_data / "photoz" / f"boss_dr10_{k}.csv" for k in (0, 1, 2)]
+    rows = pd.concat([pd.read_csv(f, header=None, skiprows=1, names=[*names, "z_spec"]) for f in files])
+    rows = rows.astype(float).sample(frac=1, random_state=1).reset_index(drop=True)
+    photoz = PhotozEstimator()
+    training = photoz.prepare_training_data(
+        rows[:8624], "z_spec", ["u_mag", "g_mag", "r_mag", "i_mag", "z_mag"]
+    )
+    model = photoz.train_ml_model(training, "xgboost", n_estimators=80, max_depth=6, z_range=(0, 1.2))
+    found = photoz.predict(model, rows[8624:])
+    metrics = photoz.evaluate(found["z_phot"], found["z_spec"], found["z_phot_err"])
+    assert metrics["scatter"] < 0.023
+    assert metrics["outlier_fraction"] < 0.02
+    assert metrics["coverage_68"] == pytest.approx(0.68, abs=0.04)
+
+
+def test_tables_of_all_kinds(tmp_path, sky):
+    frame = sky[1][["object_id", "u_mag"]]
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    Table.from_pandas(frame).write(tmp_path / "t.fits")
+    sources = [frame, pa.Table.from_pandas(frame), Table.from_pandas(frame), frame.to_dict("list"),
+               frame.to_records(index=False), str(tmp_path / "t.csv"), tmp_path / "t.fits"]  # fmt: skip
+    for source in sources:
+        pd.testing.assert_frame_equal(as_frame(source, "t"), frame, check_dtype=False)
+    with pytest.raises(BadArguments, match="t is int"):
+        as_frame(3, "t")
+    with pytest.raises(BadInput, match="nothing.parquet cannot be read"):
+        as_frame(tmp_path / "nothing.parquet", "t")
+
+
+def test_features_become_bands_and_extra_columns(sky):
+    bands, extra = chosen_columns(sky[0], FEATURES)
+    assert [(b.band, b.value, b.error) for b in bands] == [(b, f"{b}_mag", f"{b}_err") for b in "ugriz"]
+    assert [(e.name, e.transform) for e in extra] == [("petro_radius", "log"), ("concentration", "linear")]
+    bands, extra = chosen_columns(sky[0], ["g_r", "r_i"])
+    assert ([b.band for b in bands], extra) == (["g", "r", "i"], ())
+    with pytest.raises(MissingColumns, match=r"\['y_mag', 'z_y'\]"):
+        chosen_columns(sky[0], ["y_mag", "z_y", "u_mag"])
+    with pytest.raises(BadArguments, match="name no magnitude"):
+        chosen_columns(sky[0], ["concentration"])
+
+
+def test_redshifts_are_joined_by_position_where_no_key_is_common(sky):
+    known = sky[0]
+    spectra = known[["ra", "dec"]].assign(redshift=known["z_spec"], dec=known["dec"] + 0.2 / 3600)[::3]
+    joined = with_redshifts(known.drop(columns="z_spec"), spectra, [])
+    assert len(joined) == 500
+    expected = known.set_index("object_id")["z_spec"].loc[joined["object_id"]]
+    np.testing.assert_array_equal(joined["z_spec"], expected)
+
+
+def test_a_band_called_z_is_no_redshift():
+    frame = pd.DataFrame({"object_id": [1, 2], "z": [20.0, 21.0], "u": [22.0, 22.0]})
+    with pytest.raises(BadArguments, match="no key in common"):
+        with_redshifts(frame.drop(columns="object_id"), pd.DataFrame({"z_spec": [0.1]}), ["z"])
+    joined = with_redshifts(frame, {"object_id": [2], "z": [0.3]}, ["z", "u"])
+    assert joined[["z", "z_spec"]].to_numpy().tolist() == [[21.0, 0.3]]
+    with pytest.raises(BadArguments, match="2 rows of photometry"):
+        with_redshifts(frame, np.zeros(3), [])
+
+
+def test_clear_errors(tmp_path, sky):
+    photoz = PhotozEstimator()
+    training = photoz.prepare_training_data(sky[0], "z_spec", FEATURES[:5])
+    with pytest.raises(BadArguments, match="random_forest, gbt, xgboost, neural_network"):
+        photoz.train_ml_model(training, "svm")
+    few = photoz.prepare_training_data(sky[0][:10], "z_spec", FEATURES[:5])
+    with pytest.raises(BadInput, match="at least 100"):
+        photoz.train_ml_model(few, "xgboost")
+    model = photoz.train_ml_model(training, "xgboost", n_estimators=5, max_depth=3)
+    with pytest.raises(MissingColumns, match="u_mag"):
+        photoz.predict(model, sky[1].drop(columns="u_mag"))
+    fluxes = sky[1].assign(r_mag=10 ** (-0.4 * (sky[1]["r_mag"] - 22.5)))
+    with pytest.raises(BadInput, match="r_mag of band r does not hold AB magnitudes"):
+        photoz.predict(model, fluxes)
+    (tmp_path / "other.pkl").write_bytes(b"\x80\x04not ours")
+    with pytest.raises(BadInput, match="no photo-z model"):
+        photoz.predict(tmp_path / "other.pkl", sky[1])
+    model.save(tmp_path / "model.npz")
+    loaded = photoz.predict(str(tmp_path / "model.npz"), sky[1])
+    np.testing.assert_array_equal(loaded["z_phot"], photoz.predict(model, sky[1])["z_phot"])
+
+
+def test_combined_estimates_flag_disagreement(sky):
+    grid = RedshiftGrid(0.0, 1.0, 0.01)
+    z = sky[1]["z_spec"].to_numpy()
+    rng = np.random.default_rng(1)
+
+    def method(sigma):
+        mean = z + sigma * rng.standard_normal(z.size)
+        pdf = np.exp(-0.5 * ((grid.z - mean[:, None]) / sigma) ** 2).astype(np.float32)
+        return pd.DataFrame({"object_id": sky[1]["object_id"], "photoz_flags": 8, "pdf": list(pdf)}), pdf
+
+    (one, pdf), (other, other_pdf) = method(0.03), method(0.04)
+    other_pdf[0] = np.exp(-0.5 * ((grid.z - ((z[0] + 0.5) % 1)) / 0.04) ** 2)
+    other["pdf"] = list(other_pdf)
+    found = PhotozEstimator().combine(one, other, learn_pool([pdf, other_pdf], z, grid), grid)
+    assert found["photoz_flags"][0] == 8 | PhotozFlag.METHODS_DISAGREE
+    assert (found["photoz_flags"][1:] == 8).mean() > 0.97
+    assert np.std(found["z_phot"][1:] - z[1:]) < 0.028
+    with pytest.raises(BadArguments, match="no column pdf"):
+        PhotozEstimator().combine(one.drop(columns="pdf"), other, learn_pool([pdf, other_pdf], z, grid), grid)
