@@ -49,6 +49,17 @@ class PeakOfWorkers(Sampler):
         self.mb = max(self.mb, sum(held))
 
 
+def cpu_seconds() -> float:
+    """Return the CPU seconds of this process, of all below it, and of those of them that have ended."""
+    ticks = 0
+    for path in [Path(f"/proc/{os.getpid()}"), *descendants(os.getpid())]:
+        try:
+            ticks += sum(map(int, (path / "stat").read_text().rpartition(")")[2].split()[11:15]))
+        except OSError:
+            continue
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def _is_worker(path: Path) -> bool:
     try:
         return b"worker_daemon" in (path / "cmdline").read_bytes().split(b"java", 1)[0]

@@ -136,6 +136,26 @@ def _parquet(lake: Lake) -> str:
     return f"read_parquet({[snapshot.storage.path(file.path) for file in snapshot.files]})"
 
 
+def test_rows_that_stay_beside_few_values_go_from_file_to_file(spark, lake, monkeypatch):
+    rows = sky(2000, 1, within_deg=2.0)
+    _write(spark, lake, rows)
+    tiles = rows["tile"].unique()[:2]
+    fresh = sky(300, 2, within_deg=2.0).assign(tile=int(tiles[0]))
+    staged = []
+    monkeypatch.setattr(
+        TableWriter, "stage", lambda *given, stage=TableWriter.stage: staged.append(given) or stage(*given)
+    )
+    what = replace(_owning(spark, tiles), few=True)
+    written = _write(spark, lake, fresh, what=what, run_id="run-2")
+    stays = rows[~rows["tile"].isin(tiles)]
+    assert len(staged) == 1
+    assert 0 < len(stays) < len(rows)
+    assert (written.rows_new, written.rows_kept) == (300, len(stays))
+    _same(_content(lake), pd.concat([stays, fresh]))
+    _check_layout(_snapshot(lake), 500)
+    assert set(read_table(spark, lake, "stars").toPandas()["run_id"]) == {"run-1", "run-2"}
+
+
 def test_replacing_all_leaves_no_old_row(spark, lake):
     _write(spark, lake, sky(1000, 1, within_deg=20.0))
     rows = sky(300, 2, within_deg=5.0)

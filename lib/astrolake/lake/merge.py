@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +17,7 @@ from astrolake.errors import CommitConflict, RowsDoNotReconcile
 from astrolake.lake.delta import DataFile
 from astrolake.lake.reader import touched_groups
 from astrolake.lake.sink import PartitionFile, SinkSpec, conform
-from astrolake.lake.staging import GROUP_ROWS, StagedRun, StageSpec, open_run, run_path
+from astrolake.lake.staging import GROUP_ROWS, StagedRun, StageSpec, in_order, open_run, run_path
 from astrolake.lake.storage import Storage
 from astrolake.schema.model import HEALPIX_COLUMN
 from astrolake.sky.healpix import Int64, cell_range
@@ -113,15 +113,18 @@ class MergePlan:
             order[tied] = members[
                 pc.sort_indices(ties, sort_keys=[(name, "ascending") for name in names]).to_numpy()
             ]
-        return rows.take(pa.array(order))
+        return in_order(rows, order)
 
 
 class _RunFile:
     """A run that is open for reading."""
 
-    def __init__(self, parquet: pq.ParquetFile, schema: pa.Schema) -> None:
+    def __init__(
+        self, parquet: pq.ParquetFile, schema: pa.Schema, without: tuple[dict[str, object], ...] = ()
+    ) -> None:
         self.parquet = parquet
         self.schema = schema
+        self.without = without
 
     def read(self, low: int, high: int) -> pa.Table:
         """Return the rows of a span [low, high), under the schema."""
@@ -130,7 +133,17 @@ class _RunFile:
         if end - begin < rows.num_rows:
             # A slice would keep all of the row groups in memory, for as many runs as there are.
             rows = rows.take(pa.array(np.arange(begin, end)))
+        if self.without:
+            rows = rows.filter(pc.invert(self._passed_over(rows)))
         return rows.select(self.schema.names).cast(self.schema)
+
+    def _passed_over(self, rows: pa.Table) -> pa.Array:
+        """Tell which rows have all values of any item of `without`; a null equals nothing."""
+        found = pa.array(np.zeros(rows.num_rows, bool))
+        for values in self.without:
+            same = [pc.fill_null(pc.equal(rows.column(name), value), False) for name, value in values.items()]
+            found = pc.or_(found, reduce(pc.and_, same))
+        return found
 
     def keys(self, low: int, high: int) -> Int64:
         """Return `_healpix_29` of the rows of a span."""
@@ -158,7 +171,7 @@ def _opened(root: Storage, run: StagedRun, schema: pa.Schema) -> Iterator[_RunFi
             "and no maintain_tables --vacuum-hours 0 beside it"
         ) from None
     with stream:
-        yield _RunFile(pq.ParquetFile(stream), schema)
+        yield _RunFile(pq.ParquetFile(stream), schema, run.without)
 
 
 def _slices(files: Sequence[_RunFile], low: int, high: int) -> Iterator[tuple[int, int]]:

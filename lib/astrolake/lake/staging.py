@@ -60,12 +60,16 @@ _MANY_CELLS = 4_000_000
 
 @dataclass(frozen=True)
 class StagedRun:
-    """A sorted file: its path from the lake's root, its rows, and its first and last `_healpix_29`."""
+    """A sorted file: its path from the lake's root, its rows, and its first and last `_healpix_29`.
+
+    Rows that have all values of any item of `without` are passed over, and not among `rows`.
+    """
 
     path: str
     rows: int
     low: int
     high: int
+    without: tuple[dict[str, object], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -141,7 +145,7 @@ class Stager:
         self._rows, self._count, self._bytes = [], 0, 0
         low = high = -1
         if HEALPIX_COLUMN in rows.column_names:
-            rows = rows.take(pa.array(np.argsort(rows.column(HEALPIX_COLUMN).to_numpy(), kind="stable")))
+            rows = in_order(rows, np.argsort(rows.column(HEALPIX_COLUMN).to_numpy(), kind="stable"))
             index = rows.column(HEALPIX_COLUMN).to_numpy()
             low, high = int(index[0]), int(index[-1])
             cells = index >> _SHIFT
@@ -152,6 +156,11 @@ class Stager:
         with open_run(self.spec, path) as writer:
             writer.write_table(rows, row_group_size=GROUP_ROWS)
         return report(RUN, rows.num_rows, table=self.spec.table, path=path, low=low, high=high)
+
+
+def in_order(rows: pa.Table, order: Int64) -> pa.Table:
+    """Return the rows in an order; no copy of those that have it already."""
+    return rows if (order == np.arange(len(order))).all() else rows.take(pa.array(order))
 
 
 def run_path(spec: StageSpec) -> str:

@@ -40,6 +40,7 @@ _LIBRARIES = (
     "astrolake.data_access.spark",
     "astrolake.objects.spark",
     "astrolake.photometry.spark",
+    "astrolake.photoz.spark",
 )
 
 

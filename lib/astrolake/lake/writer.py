@@ -73,11 +73,14 @@ class Replace:
         The columns of `key`, distinct.
     others : bool
         Replace the rows whose key is not among `values`, instead.
+    few : bool
+        Values are a handful. Rows that stay then go from file to file past Spark.
     """
 
     key: str | tuple[str, ...]
     values: DataFrame
     others: bool = False
+    few: bool = False
 
     @property
     def keys(self) -> list[str]:
@@ -241,7 +244,14 @@ class TableWriter:
         if left:
             _require_columns(old, table)
         kept = self._runs_of(old, joined)
-        if partly:
+        if partly and what.few and not what.others:
+            named = tuple(row.asDict() for row in what.values.select(*what.keys).collect())
+            runs = [
+                replace(run, rows=left[file.order, file.npix], without=named)
+                for run, file in zip(self._file_runs(old, partly), partly, strict=True)
+            ]
+            kept += Staged(tuple(runs), *self._count_cells(what.kept(frame_of(self.spark, old, partly))))
+        elif partly:
             rows = what.kept(frame_of(self.spark, old, partly))
             kept += self.stage(rows.select(*table.column_names), table)
         return fixed, [*hit, *joined], kept
@@ -250,9 +260,11 @@ class TableWriter:
         """Return the files of a table as runs: they are sorted, too."""
         if not files:
             return Staged()
+        return Staged(self._file_runs(old, files), *self._count_cells(frame_of(self.spark, old, files)))
+
+    def _file_runs(self, old: Snapshot, files: list[DataFile]) -> tuple[StagedRun, ...]:
         base = old.storage.root.removeprefix(self.lake.storage.root).lstrip("/")
-        runs = (StagedRun(f"{base}/{f.path}", f.rows, *cell_range(f.order, f.npix)) for f in files)
-        return Staged(tuple(runs), *self._count_cells(frame_of(self.spark, old, files)))
+        return tuple(StagedRun(f"{base}/{f.path}", f.rows, *cell_range(f.order, f.npix)) for f in files)
 
     def _count_cells(self, rows: DataFrame) -> tuple[np.ndarray, np.ndarray]:
         """Return the occupied cells at `COUNT_ORDER` and their rows: bounded by the sky, not by the data."""

@@ -133,7 +133,7 @@ def replaced(spark: SparkSession, request: Request) -> Replace:
     values = spark.range(1).select(
         F.lit(request.method).alias("method"), F.lit(request.table).alias("source_table")
     )
-    return Replace(("method", "source_table"), values)
+    return Replace(("method", "source_table"), values, few=True)
 
 
 def stored_models(models: DataFrame) -> list[dict[str, object]]:
