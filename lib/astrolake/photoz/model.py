@@ -44,7 +44,7 @@ class PhotozModel:
     support : Support or None
         Tells objects unlike the training set.
     metrics, provenance : dict
-        What JSON holds: scores on held-back rows; training table, version, rows, date.
+        What JSON holds: scores on held-back rows; tables and versions, numbers of rows.
     """
 
     method: str

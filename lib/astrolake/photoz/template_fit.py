@@ -202,10 +202,10 @@ class TemplateFit:
             fitted = replace(
                 fitted, prior=MagnitudePrior.learn(z, fitted._magnitude(known), self.types[best])
             )
-        calibration = None
-        if len(z) >= LEAST_ROWS:
+        calibration, magnitude = None, fitted._magnitude(known)
+        if np.isfinite(magnitude).sum() >= LEAST_ROWS:
             density = np.concatenate([fitted._fit(part)[0] for part in _blocks(known)])
-            calibration = Recalibration.learn(density, self.grid, z, fitted._magnitude(known))
+            calibration = Recalibration.learn(density, self.grid, z, magnitude)
         details = {"n_train": len(z), "zero_point_offsets_mag": zero_points.offset_mag.round(5).tolist()}
         return replace(
             fitted,

@@ -3,7 +3,7 @@
 One pass over a galaxy at a time. Fluxes f and models m with weights w give the amplitude
 A = max(sum w f m, 0) / sum w m^2 and chi2 = sum w (f - A m)^2, in that form, which is exact in single
 precision at any signal-to-noise; then exp(-chi2 / 2) times the prior is added up over templates. Where the
-template error depends on redshift, so does the norm of the likelihood, the product of sqrt(w), which is a factor.
+template error depends on redshift, so does the norm of the likelihood, the product of sqrt(w): a factor.
 A galaxy's chi2 stay in the cache; there is no array of galaxies x redshifts x templates.
 """
 
@@ -213,9 +213,9 @@ def _kernel(n_bands: int, width: int) -> Callable[..., None]:
 
 @compiled_fast
 def _weigh(flux: Float32, variance: Float32, error2: Float32, weight: Float32, norm: Float32) -> None:
-    """Write 1 / sigma^2 of all bands for each block of redshifts, 0 where not observed, and the likelihood's norm.
+    """Write 1 / sigma^2 of all bands by blocks of redshifts, 0 if not observed, and the product of 1 / sigma.
 
-    The norm, the product of 1 / sigma, is relative to that of the first redshift.
+    The product is relative to that of the first redshift.
     """
     n_blocks, n_bands, width = error2.shape
     norm[:] = 1
