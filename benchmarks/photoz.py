@@ -24,11 +24,12 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 
+from astrolake.photoz import PhotozEstimator  # noqa: E402
 from astrolake.photoz.combine import learn_pool  # noqa: E402
-from astrolake.photoz.estimator import PhotozEstimator  # noqa: E402
 from astrolake.photoz.grid import RedshiftGrid  # noqa: E402
 from astrolake.photoz.metrics import evaluate  # noqa: E402
 from astrolake.photoz.pdf import summarise  # noqa: E402
+from astrolake.photoz.templates import load_templates  # noqa: E402
 
 BANDS = "ugrizy"
 GRID = RedshiftGrid()
@@ -124,13 +125,12 @@ def trained(name: str) -> Callable:
 def fit_templates(train: pd.DataFrame, data: Path) -> object:
     """Return the fit of the 31 SEDs of COSMOS, calibrated on the training galaxies."""
     photoz = PhotozEstimator()
-    templates = photoz.load_templates(data / "SED" / "COSMOS_seds.list")
+    templates = load_templates(data / "SED" / "COSMOS_seds.list", type_counts=(10, 5, 16))
     names = {band: f"DC2LSST_{band}" for band in BANDS}
     errors = [f"mag_err_{band}" for band in BANDS]
-    found = photoz.template_fitting(
+    return photoz.fit_templates(
         train, FEATURES, errors, templates, filters=data / "FILTER", filter_names=names, spec_z="z_spec"
     )
-    return found.attrs["model"]
 
 
 def timed(

@@ -276,7 +276,7 @@ PEERS: dict[str, Callable[[Sample, Sample, Path], dict[str, float]]] = {
     "bpz-31": rail(
         "bpz_lite",
         "BPZlite",
-        inform={"spectra_file": "COSMOS_seds.list", "nt_array": [7, 12, 12]},
+        inform={"spectra_file": "COSMOS_seds.list", "nt_array": [10, 5, 16]},
         estimate={"spectra_file": "COSMOS_seds.list"},
     ),
     "sklearn-rf-500x20": sklearn_forest(500, 20),

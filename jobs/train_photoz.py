@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from astrolake.job import Job, JobArgs, JobContext, Outcome, flag, main
 from astrolake.photoz import spark_training as stage
+from astrolake.photoz.model_store import checked_name
 from astrolake.photoz.spark import model_frame
 from astrolake.photoz.train_model import METHODS
 from astrolake.photoz.train_options import UNITS, TrainOptions
@@ -50,19 +51,18 @@ class TrainPhotozArgs(JobArgs):
 
     def check(self) -> None:
         """Refuse what no training could use, before Spark starts."""
+        checked_name(self.name)
         _ = TrainOptions.of(self)
 
 
 def run(args: TrainPhotozArgs, context: JobContext) -> Outcome:
     """Train a model, store it and add its row to `models`; units are objects with a redshift."""
-    tables = stage.TrainingTables.of(args, context.snapshot)
+    tables = stage.TrainingTables.of(args, context.snapshot, context.lake.has_table)
     plan = TrainOptions.of(args).plan(tables.photometry.stored_names)
-    pairs = context.snapshot(tables.pairs) if context.lake.has_table(tables.pairs) else None
-    found = stage.matched_rows(context.spark, tables, plan, pairs, args.radius_arcsec)
-    rows = context.persist(found)
+    rows = context.persist(stage.matched_rows(context.spark, tables, plan))
     sample, count = stage.sampled(rows, plan.columns, args.max_training_rows)
     model, params = stage.train(plan, rows, sample, stage.scratch_of(context.lake.storage, context.run_id))
-    row = stage.stored_row(context.lake.storage, context.run_id, args.name, model, params, tables, count)
+    row = stage.stored_row(context.lake.storage, context.run_id, args.name, model, params, tables)
     return Outcome(count, count, 0, [context.writer.append_rows(model_frame(context.spark, row), MODELS)])
 
 

@@ -13,6 +13,7 @@ from astrolake.lake.delta import read_snapshot
 from astrolake.lake.lake import Lake
 from astrolake.lake.runs import read_runs
 from astrolake.lake.sql import run_query
+from astrolake.photoz.model_store import choose
 
 pytestmark = pytest.mark.spark
 
@@ -91,7 +92,15 @@ def test_the_model_is_on_record_with_what_it_was_trained_on(forest, catalogs):
     assert forest["rows_in"] == forest["rows_out"] == 1350
     (row,) = run_query(catalogs, "SELECT * FROM models WHERE name = 'forest'").to_pylist()
     assert (row["method"], row["training_table"], row["training_version"]) == ("random_forest", "galaxies", 0)
-    assert (row["spec_table"], row["n_train"], row["z_max"]) == ("spectra", 1350, 1.2)
+    assert (row["spec_table"], row["spec_version"], row["z_max"]) == ("spectra", 0, 1.2)
+    # one of the 1350 was seen in no band; a fifth of the sky is held back
+    assert row["n_train"] + row["n_validation"] == 1349
+    assert 0.1 < row["n_validation"] / 1349 < 0.3
+    params = json.loads(row["params"])
+    assert (params["spec_where"], params["radius_arcsec"]) == ("zwarning = 0", 1.0)
+    assert json.loads(row["metrics"])["n"] == row["n_validation"]
+    found = choose(catalogs.storage, [row], "forest").load()
+    assert (found.provenance["training_table"], found.provenance["spec_version"]) == ("galaxies", 0)
     assert row["uri"].endswith(f"models/{row['model_id']}/model.npz")
     assert json.loads(row["params"])["n_trees"] == 3
     assert "mag_g" in json.loads(row["features"])["columns"]
@@ -191,6 +200,7 @@ def test_a_model_file_that_was_changed_is_refused(forest, catalogs, run_job, tmp
         ("--z-step", 0),
         ("--errors", "mag_g_err"),
         ("--learning-rate", 0),
+        ("--name", "../forest"),
     ],
 )
 def test_flags_out_of_range_are_refused(train, flags):

@@ -222,7 +222,7 @@ def test_arrays_of_objects_are_neither_written_nor_read():
 
 def test_a_training_table_of_ten_rows_is_refused(boss):
     columns, z = boss
-    with pytest.raises(BadInput, match=r"10 rows with a band and a redshift .* at least 200 are needed"):
+    with pytest.raises(BadInput, match=r"10 rows with a band and a redshift .* at least 100 are needed"):
         train_neural_network(take(columns, slice(0, 10)), z[:10], BANDS, grid=GRID, settings=QUICK)
     with pytest.raises(BadInput, match="redshifts of the shape"):
         train_neural_network(take(columns, slice(0, 500)), z[:10], BANDS, grid=GRID, settings=QUICK)
@@ -240,6 +240,14 @@ def test_rows_of_a_cell_are_held_back_together_and_weights_are_taken(boss):
     ]
     assert len({one.version for one in made}) == 3
     assert made[0].provenance["n_train"] == 600
+
+
+def test_a_file_that_would_fill_the_memory_is_refused():
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("model.json", bytes(80 << 20))
+    with pytest.raises(BadInput, match="would unpack to 83886080"):
+        artifact.from_bytes(file.getvalue(), "bomb.npz")
 
 
 def test_flags_are_named():

@@ -49,7 +49,8 @@ def brute_force(models, flux, variance, error2, prior):
     top, under = (m * w * f).sum(axis=2), (m * m * w).sum(axis=2)
     amplitude = np.maximum(top, 0) / under
     chi2 = (w * (f - amplitude[..., np.newaxis] * m) ** 2).sum(axis=2)
-    joint = np.exp(-(chi2 - chi2.min()) / 2) * prior
+    norm = np.sqrt(w / w[:1]).prod(axis=1)
+    joint = np.exp(-(chi2 - chi2.min()) / 2) * prior * norm
     return joint.sum(axis=0) / joint.sum(), chi2
 
 
@@ -358,3 +359,34 @@ def test_boss_with_zero_points(survey_data):
 def _scatter(z_phot, z):
     dz = (z_phot - z) / (1 + z)
     return 1.4826 * np.median(np.abs(dz - np.median(dz))), (np.abs(dz) > 0.15).mean()
+
+
+def test_template_errors_that_depend_on_redshift_count_in_the_norm_of_the_likelihood():
+    """Else redshifts at which templates are least trusted would fit best, and win."""
+    models = np.ones((1, 40, 3), dtype=np.float32)
+    error = np.zeros((40, 3))
+    error[20:] = 0.2
+    flux, sigma = np.array([[1.0, 1.05, 0.95]]), 0.05
+    packed = template_kernel.pack(models, error, np.zeros(1, dtype=np.int64))
+    prior = np.ones((1, 1, 40), dtype=np.float32)
+    found = template_kernel.fit(packed, flux, np.full((1, 3), sigma**2), prior, np.zeros(1, dtype=np.int64))
+    spread = np.sqrt(sigma**2 + (error * flux) ** 2)
+    weight = spread**-2
+    scale = (weight * flux).sum(axis=1) / weight.sum(axis=1)
+    chi2 = (((flux - scale[:, np.newaxis]) / spread) ** 2).sum(axis=1)
+    expected = np.exp(-chi2 / 2) / spread.prod(axis=1)
+    np.testing.assert_allclose(found.density[0], expected / expected.sum(), rtol=1e-4)
+    assert found.density[0, 0] > 10 * found.density[0, -1]
+
+
+def test_bands_without_errors_are_calibrated_by_the_floor():
+    rng = np.random.default_rng(8)
+    spectra = templates()
+    grid = RedshiftGrid(0.0, 1.0, 0.02)
+    bands = [BandColumns(b.band, f"mag_{b.band}", None) for b in FILTERS]
+    fit_ = TemplateFit.make(spectra, FILTERS, bands, grid, floor=0.05)
+    place, kind = rng.integers(5, 45, 400), rng.integers(0, len(spectra), 400)
+    flux = fit_.models.flux[kind, place] * 100 * rng.normal(1, 0.03, (400, len(bands)))
+    columns = {b.value: 23.9 - 2.5 * np.log10(flux[:, k]) for k, b in enumerate(bands)}
+    fitted = fit_.calibrated(columns, grid.z[place], learn_prior=False)
+    assert np.abs(fitted.factor - 1).max() < 0.03

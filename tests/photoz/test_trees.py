@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from astrolake.errors import BadInput
-from astrolake.photoz.forest import ForestLearner, GbtLearner, cde_loss, leaf_labels
+from astrolake.photoz.forest import ForestLearner, GbtLearner, leaf_labels
 from astrolake.photoz.grid import RedshiftGrid
+from astrolake.photoz.metrics import density_scores
 from astrolake.photoz.tree_formats import from_xgboost
 from astrolake.photoz.trees import Nodes, TreeEnsemble, at_most, below
 
@@ -150,7 +151,7 @@ def test_a_forests_density_is_that_of_its_leaves():
     mean = density @ GRID.z * GRID.step
     assert np.abs(mean - truth).mean() < 0.06
     # no worse than the density of all, by far; the best possible is a Gaussian of 0.05: -1 / (2 sqrt(pi) 0.05)
-    assert -5.64 < cde_loss(density, GRID, truth) < -3.0
+    assert -5.64 < density_scores(density, GRID, truth).cde.mean() < -3.0
     restored = ForestLearner.from_arrays(forest.arrays(), forest.params())
     np.testing.assert_array_equal(restored.density(test, GRID), forest.density(test, GRID))
 

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ FORMAT = "astrolake-photoz"
 VERSION = 1
 _MANIFEST = "model.json"
 _KINDS = "biufSU"  # numbers and strings; never objects
+#: A file may unpack to this, and to so many times its size beyond: no small file fills the memory.
+_UNPACKED_BYTES, _UNPACKED_TIMES = 64 << 20, 100
 #: Zip entries carry a time; a constant makes equal models equal files.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -68,6 +71,9 @@ def from_bytes(content: bytes, name: str) -> tuple[str, dict[str, Any], Arrays]:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            unpacked = sum(info.file_size for info in archive.infolist())
+            if unpacked > _UNPACKED_BYTES + _UNPACKED_TIMES * len(content):
+                raise BadInput(f"{name} is refused: its {len(content)} bytes would unpack to {unpacked}")
             if _MANIFEST not in archive.namelist():
                 raise BadInput(f"{name} is no photo-z model of astrolake: it has no {_MANIFEST}")
             head = _head(archive.read(_MANIFEST), name)
@@ -125,12 +131,12 @@ def _head(text: bytes, name: str) -> dict[str, Any]:
 def _array(archive: zipfile.ZipFile, key: str, digest: object, name: str) -> NDArray[Any]:
     try:
         blob = archive.read(f"{key}.npy")
-    except (KeyError, zipfile.BadZipFile) as error:
+    except (KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
         raise BadInput(f"{name} is damaged: array {key} cannot be read ({error})") from None
     if hashlib.sha256(blob).hexdigest() != digest:
         raise BadInput(f"{name} is damaged: array {key} is not the one that was written")
     try:
         array: NDArray[Any] = np.load(io.BytesIO(blob), allow_pickle=False)
-    except ValueError as error:
+    except (ValueError, MemoryError, OverflowError) as error:
         raise BadInput(f"{name}: array {key} is refused ({error})") from None
     return array

@@ -12,15 +12,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from astrolake.errors import BadArguments, BadInput, MissingDependency
-from astrolake.photoz import metrics
+from astrolake.errors import BadArguments, MissingColumns
+from astrolake.photoz import artifact, metrics
 from astrolake.photoz.combine import Pool, disagree
 from astrolake.photoz.evaluation_table import evaluation_table
 from astrolake.photoz.features import ExtraColumn, FeatureSpec
 from astrolake.photoz.filters import load_filters
 from astrolake.photoz.flags import PhotozFlag
 from astrolake.photoz.grid import RedshiftGrid
-from astrolake.photoz.model_store import Estimator, estimator_of
+from astrolake.photoz.local_trees import grow_locally
+from astrolake.photoz.model_store import estimator_of
 from astrolake.photoz.pdf import summarise
 from astrolake.photoz.photometry import BandColumns
 from astrolake.photoz.prior import MagnitudePrior
@@ -46,8 +47,6 @@ _TREES: dict[str, dict[str, Any]] = {
     "gbt": {"n_trees": 100, "max_depth": 6},
     "xgboost": {"n_trees": 300, "max_depth": 8},
 }
-#: Rows from which xgboost gains by threads, which wait for each other at every level of a tree.
-_THREADS_PAY = 50_000
 _NO_PDF = "the estimates have no column pdf: predict or fit with pdf_step above 0"
 
 
@@ -122,7 +121,38 @@ class PhotozEstimator:
         """
         return load_templates(template_set, n_templates, directory)
 
-    def template_fitting(  # noqa: PLR0913
+    def template_fitting(
+        self,
+        catalog: Any,
+        magnitudes: Sequence[str],
+        mag_errors: Sequence[str],
+        templates: TemplateSet | None = None,
+        z_range: Sequence[float] = (0.0, 3.0),
+        z_resolution: float = 0.01,
+        *,
+        pdf_step: float = 0.0,
+        output: str | os.PathLike[str] | None = None,
+        **options: Any,
+    ) -> pd.DataFrame:
+        """Return a catalog with the redshifts of the templates that fit it.
+
+        Parameters
+        ----------
+        catalog, magnitudes, mag_errors, templates, z_range, z_resolution, **options
+            As for `fit_templates`, which gives the fit itself.
+        pdf_step, output
+            As for `predict`.
+
+        Raises
+        ------
+        MissingColumns, BadInput, BadArguments
+            As `fit_templates`.
+        """
+        frame = as_frame(catalog, "the catalog")
+        fit = self.fit_templates(frame, magnitudes, mag_errors, templates, z_range, z_resolution, **options)
+        return self.predict(fit, frame, output, pdf_step)
+
+    def fit_templates(  # noqa: PLR0913
         self,
         catalog: Any,
         magnitudes: Sequence[str],
@@ -135,11 +165,9 @@ class PhotozEstimator:
         filter_names: Mapping[str, str] | None = None,
         spec_z: str | None = None,
         prior: MagnitudePrior | None = None,
-        pdf_step: float = 0.0,
-        output: str | os.PathLike[str] | None = None,
         **options: Any,
-    ) -> pd.DataFrame:
-        """Return a catalog with the redshifts of the templates that fit it.
+    ) -> TemplateFit:
+        """Return templates made ready for catalogs like this one, which `predict` takes.
 
         Parameters
         ----------
@@ -160,32 +188,24 @@ class PhotozEstimator:
             calibration of the densities are learned. Without it densities are as the errors have them.
         prior : MagnitudePrior, optional
             Flat by default; learned where `spec_z` is given.
-        pdf_step, output
-            As for `predict`.
         **options
             Of `TemplateFit.make`: igm_model, cache, template_error, floor.
-
-        Returns
-        -------
-        DataFrame
-            As from `predict`; its `attrs["model"]` is the fit, which `predict` takes for further catalogs.
 
         Raises
         ------
         MissingColumns, BadInput, BadArguments
             As `photometry.read_photometry`: magnitudes that are fluxes, columns that are not there.
         """
-        frame = as_frame(catalog, "the catalog")
         bands = band_columns(magnitudes, mag_errors, "mag")
         curves = load_filters(filters, [band.band for band in bands], filter_names)
         grid = RedshiftGrid(float(z_range[0]), float(z_range[1]), z_resolution)
         fit = TemplateFit.make(templates or self.load_templates(), curves, bands, grid, prior, **options)
-        columns = columns_of(frame)
-        if spec_z is not None:
-            fit = fit.calibrated(columns, columns[spec_z], learn_prior=prior is None)
-        found = _joined(frame, fit.estimate(columns, pdf_step=pdf_step), output)
-        found.attrs["model"] = fit
-        return found
+        if spec_z is None:
+            return fit
+        columns = columns_of(as_frame(catalog, "the catalog"))
+        if spec_z not in columns:
+            raise MissingColumns("the catalog", [spec_z], list(columns))
+        return fit.calibrated(columns, columns[spec_z], learn_prior=prior is None)
 
     def prepare_training_data(self, photometry: Any, spec_z: Any, features: Sequence[str]) -> TrainingData:
         """Return the objects with spectroscopic redshifts, to train on.
@@ -265,14 +285,15 @@ class PhotozEstimator:
         healpix = healpix_of(frame, self.seed)
         sample = TrainingRows(columns_of(frame), frame["z_spec"].to_numpy(np.float64), healpix)
         split = SkySplit.of(healpix)
-        training = sample[split.part(healpix) != 0]
 
-        def grow(spec: FeatureSpec, settings: TreeSettings) -> tuple[TreeEnsemble, TreeSettings]:
+        def grow(
+            spec: FeatureSpec, settings: TreeSettings, training: TrainingRows
+        ) -> tuple[TreeEnsemble, TreeSettings]:
             features = spec.transform(spec.read(training.columns, "the training table"))
-            return _grow(features, training.z, settings), settings
+            return grow_locally(features, training.z, settings), settings
 
         model, params = fit_model(plan, sample, split, grow)
-        return replace(model, provenance={**model.provenance, "params": params, "n_train": len(training)})
+        return replace(model, provenance={**model.provenance, "params": params})
 
     def predict(
         self,
@@ -304,7 +325,7 @@ class PhotozEstimator:
             When the catalog lacks what the model reads, or a file is no model.
         """
         if isinstance(model, str | os.PathLike):
-            model = _load(model)
+            model = estimator_of(artifact.read(model), str(model))
         frame = as_frame(catalog, "the catalog")
         found = model.estimate(columns_of(frame), pdf_step=pdf_step)
         return _joined(frame, found, output)
@@ -355,48 +376,6 @@ class PhotozEstimator:
         apart = disagree(first, second, grid)
         joined = flags[0] | flags[1] | np.where(apart, PhotozFlag.METHODS_DISAGREE, 0).astype(np.int32)
         return _joined(one, {**summarise(pooled, grid), "photoz_flags": joined, "pdf": pooled}, None)
-
-
-def _grow(features: NDArray[np.float32], z: NDArray[np.float64], settings: TreeSettings) -> TreeEnsemble:
-    if settings.kind == "xgboost":
-        return _grow_xgboost(features, z, settings)
-    try:
-        from astrolake.photoz.spark_here import grow_here
-    except ImportError as error:
-        raise MissingDependency(
-            f"model_type {settings.kind!r} is grown by Spark: pip install 'astrolake[spark]' ({error})"
-        ) from error
-    return grow_here(features, z, settings)
-
-
-def _grow_xgboost(
-    features: NDArray[np.float32], z: NDArray[np.float64], settings: TreeSettings
-) -> TreeEnsemble:
-    from astrolake.photoz.tree_formats import from_xgboost
-
-    try:
-        import xgboost
-    except ImportError as error:
-        raise MissingDependency(f"xgboost: pip install 'astrolake[photoz]' ({error})") from error
-    parameters = {
-        "max_depth": settings.max_depth,
-        "max_bin": settings.max_bins,
-        "min_child_weight": settings.min_instances,
-        "learning_rate": settings.learning_rate,
-        "seed": settings.seed,
-        "tree_method": "hist",
-        "nthread": 1 if len(z) < _THREADS_PAY else 0,
-    }
-    booster = xgboost.train(parameters, xgboost.DMatrix(features, label=z), settings.n_trees)
-    return from_xgboost(booster.save_raw("json"))
-
-
-def _load(path: str | os.PathLike[str]) -> Estimator:
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise BadInput(f"model {path} cannot be read: {error.strerror}") from None
-    return estimator_of(content, str(path))
 
 
 def _joined(

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astrolake.errors import BadInput
-from astrolake.photoz import pdf
 from astrolake.photoz.compiled import compiled_fast
 from astrolake.photoz.grid import RedshiftGrid
 from astrolake.photoz.learner import register
+from astrolake.photoz.metrics import density_scores
 from astrolake.photoz.trees import TreeEnsemble
 
 Float32 = NDArray[np.float32]
@@ -65,7 +65,7 @@ class ForestLearner:
     @classmethod
     def learn(cls, trees: TreeEnsemble, features: Float32, z: Float64) -> ForestLearner:
         """Return the forest with its leaves filled by the training rows: (n, f) features, (n,) redshifts."""
-        rows = slice(0, _MOST_LABEL_ROWS)
+        rows = slice(None, None, len(z) // _MOST_LABEL_ROWS + 1)
         return cls(trees, leaf_labels(trees, features[rows], np.asarray(z, np.float64)[rows]))
 
     def predict(self, features: Float32) -> Float64:
@@ -85,7 +85,10 @@ class ForestLearner:
 
     def smoothed_for(self, features: Float32, z: Float64, grid: RedshiftGrid) -> ForestLearner:
         """Return the forest with the smoothing of the least CDE loss for rows held back from training."""
-        loss = [cde_loss(replace(self, smoothing=s).density(features, grid), grid, z) for s in SMOOTHINGS]
+        loss = []
+        for width in SMOOTHINGS:
+            density = replace(self, smoothing=width).density(features, grid)
+            loss.append(density_scores(density, grid, z).cde.mean())
         return replace(self, smoothing=SMOOTHINGS[int(np.argmin(loss))])
 
     def params(self) -> dict[str, Any]:
@@ -223,12 +226,6 @@ def residual_tables(prediction: Float64, z: Float64) -> tuple[Float64, Float32]:
         tables[k] = smooth / (smooth.sum() * step)
     nodes = np.interp(centre, rank, prediction[order])
     return np.maximum.accumulate(nodes), tables
-
-
-def cde_loss(density: Float32, grid: RedshiftGrid, z: Float64) -> float:
-    """Return mean(integral p^2) - 2 mean(p(z)) (Izbicki & Lee 2017), less is better."""
-    square = float(np.mean((density.astype(np.float64) ** 2).sum(axis=1))) * grid.step
-    return square - 2 * float(np.mean(pdf.density_at(density, grid, z)))
 
 
 def _gaussian(width: float) -> Float32:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from astrolake.errors import BadArguments
 
-#: More points than this are a mistake in the step, and no table could hold them.
-_MOST_POINTS = 100_000
+#: More points than this are a mistake in the step, and no table holds them; forests count in uint16.
+_MOST_POINTS = 50_000
 
 
 @dataclass(frozen=True)

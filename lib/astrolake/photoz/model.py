@@ -14,10 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from astrolake.errors import BadInput
 from astrolake.photoz import artifact, pdf
 from astrolake.photoz.features import FeatureSpec, Inputs
-from astrolake.photoz.flags import PhotozFlag
+from astrolake.photoz.flags import PhotozFlag, flags_of
 from astrolake.photoz.grid import RedshiftGrid
 from astrolake.photoz.learner import Learner, restore
-from astrolake.photoz.peaks import is_multimodal
 from astrolake.photoz.recalibrate import Recalibration
 from astrolake.photoz.support import Support
 
@@ -26,10 +25,6 @@ Columns = dict[str, NDArray[Any]]
 
 #: Objects at a time: densities of a block stay in the cache's neighbourhood and memory stays flat.
 BLOCK = 4096
-#: Fewer bands than this give no colours worth the name.
-_FEW_BANDS = 3
-#: Probability within two bins of an end of the grid that says the true redshift may lie beyond.
-_EDGE_PROBABILITY = 0.05
 _KIND = "learned"
 
 
@@ -49,7 +44,7 @@ class PhotozModel:
     support : Support or None
         Tells objects unlike the training set.
     metrics, provenance : dict
-        What JSON holds: scores on held-back rows; training table, version, rows, date.
+        What JSON holds: scores on held-back rows; tables and versions, numbers of rows.
     """
 
     method: str
@@ -158,7 +153,7 @@ class PhotozModel:
 
     @cached_property
     def version(self) -> str:
-        """First 16 digits of the SHA-256 of the model's file: `model_version` of its estimates."""
+        """First 16 digits of the SHA-256 of the model's file: equal models have equal versions."""
         return artifact.sha256(self.to_bytes())[:16]
 
     def _block(self, inputs: Inputs) -> tuple[Float32, Float32]:
@@ -175,7 +170,7 @@ class PhotozModel:
         found: Columns = dict(pdf.summarise(density, self.grid, point))
         n_bands = inputs.photometry.observed.sum(axis=1).astype(np.int32)
         distance = np.full(len(inputs), np.nan, dtype=np.float32)
-        flags = self._flags(inputs, density, n_bands)
+        flags = flags_of(inputs.photometry, density, self.grid, calibrated=self.recalibration is not None)
         if self.support is not None:
             distance = self.support.distance(features)
             beyond = self.support.beyond(distance, density, self.grid)
@@ -191,23 +186,6 @@ class PhotozModel:
         if coarse is not None:
             found["pdf"] = pdf.rebin(density, self.grid, coarse)
         return found
-
-    def _flags(self, inputs: Inputs, density: Float32, n_bands: NDArray[np.int32]) -> NDArray[np.int32]:
-        # Nothing lies below redshift 0; any other end of the grid may cut a density.
-        ends = density[:, -2:].sum(axis=1) + (density[:, :2].sum(axis=1) if self.grid.z_min > 0 else 0.0)
-        least = min(_FEW_BANDS, len(self.features.bands))
-        conditions = {
-            PhotozFlag.FEW_BANDS: (n_bands < least) | (2 * n_bands < len(self.features.bands)),
-            PhotozFlag.EDGE_OF_GRID: ends * self.grid.step > _EDGE_PROBABILITY,
-            PhotozFlag.BAD_INPUT: inputs.photometry.bad.any(axis=1),
-            PhotozFlag.NO_ESTIMATE: n_bands == 0,
-            PhotozFlag.MULTIMODAL: is_multimodal(density, self.grid),
-            PhotozFlag.NOT_CALIBRATED: np.full(len(inputs), self.recalibration is None),
-        }
-        flags = np.zeros(len(inputs), dtype=np.int32)
-        for bit, condition in conditions.items():
-            flags[condition] |= bit
-        return flags
 
 
 def _below(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +25,7 @@ from astrolake.schema import MODELS
 from astrolake.schema.arrow import arrow_schema
 
 _FILE = "model.npz"
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 
 
 class Estimator(Protocol):
@@ -136,6 +138,21 @@ def needed_columns(model: Estimator) -> tuple[str, ...]:
         found = [name for band in model.columns for name in (band.value, band.error) if name is not None]
         return tuple(dict.fromkeys(found))
     raise BadInput(f"a {type(model).__name__} does not say which columns it reads")
+
+
+def checked_name(name: str) -> str:
+    """Return the name of a model, which becomes part of a path.
+
+    Raises
+    ------
+    BadArguments
+        For one with other signs than letters, digits, "_", "-" and ".", or that begins with a dot.
+    """
+    if name and not _NAME.fullmatch(name):
+        raise BadArguments(
+            f"--name {name!r}: give letters, digits, '_', '-' and '.', no '.' at its beginning"
+        )
+    return name
 
 
 def store(lake: Storage, model_id: str, name: str, model: Estimator) -> StoredModel:

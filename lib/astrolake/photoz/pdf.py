@@ -150,18 +150,6 @@ def _cdf_at(pdf: Float32, place: Float64, out: Float64) -> None:
         out[row] = below / total if total > 0.0 and np.isfinite(place[row]) else np.nan
 
 
-def density_at(pdf: NDArray[np.floating], grid: RedshiftGrid, z: ArrayLike) -> Float64:
-    """Return the density at one redshift of each row, (n,), straight between grid points, 0 off the grid."""
-    rows = _rows(pdf, grid)
-    place = (np.asarray(z, dtype=np.float64) - grid.z_min) / grid.step
-    on_grid = (place >= -0.5) & (place <= grid.n - 0.5)
-    place = np.clip(place, 0, grid.n - 1)
-    left = np.minimum(place.astype(np.int64), grid.n - 2)
-    row = np.arange(len(rows))
-    value = rows[row, left] + (place - left) * (rows[row, left + 1] - rows[row, left])
-    return np.where(on_grid, value, 0.0)
-
-
 def rebin(pdf: NDArray[np.floating], grid: RedshiftGrid, coarse: RedshiftGrid) -> Float32:
     """Return densities on another grid; probability beyond its ends goes to its first and last bins."""
     result: Float32 = _rows(pdf, grid) @ overlap_matrix(grid, coarse)

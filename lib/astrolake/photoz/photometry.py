@@ -89,6 +89,11 @@ class Photometry:
         result: Bool = np.isfinite(self.flux)
         return result
 
+    def with_known_errors(self) -> Photometry:
+        """Return it with an error of 0 where a band was observed and the catalog has no error."""
+        error = np.where(self.observed & np.isnan(self.flux_err), 0.0, self.flux_err)
+        return Photometry(self.bands, self.flux, error, self.bad)
+
     def __len__(self) -> int:
         return len(self.flux)
 

@@ -172,8 +172,11 @@ def _nodes(values: Float64, count: int) -> Float64:
 
 
 def _places(nodes: Float64, values: Float64) -> Float64:
-    """Return where values lie between nodes, in nodes from the first; beyond the ends, at them."""
-    filled = np.where(np.isnan(values), nodes[0], values)
+    """Return where values lie between nodes, in nodes from the first; beyond the ends, at them.
+
+    NaN, a magnitude that was not observed, is at the middle.
+    """
+    filled = np.where(np.isnan(values), nodes[len(nodes) // 2], values)
     result: Float64 = np.interp(filled, nodes, np.arange(len(nodes), dtype=np.float64))
     return result
 

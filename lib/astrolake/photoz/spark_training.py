@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -48,6 +48,10 @@ class TrainingTables:
         Redshift in the spectroscopic table.
     where : str
         SQL condition on the rows of the spectroscopic table.
+    pairs : Snapshot or None
+        The cross-match ``crossmatches/<table>_x_<spec_table>`` where the lake has it; else rows within
+        `radius_arcsec` are matched.
+    radius_arcsec : float
     """
 
     table: str
@@ -56,17 +60,29 @@ class TrainingTables:
     spectra: Snapshot
     z_column: str
     where: str
+    pairs: Snapshot | None
+    radius_arcsec: float
 
     @classmethod
-    def of(cls, args: Any, snapshot: Callable[[str], Snapshot]) -> TrainingTables:
+    def of(
+        cls, args: Any, snapshot: Callable[[str], Snapshot], has_table: Callable[[str], bool]
+    ) -> TrainingTables:
         """Return the tables that the arguments of a job name."""
         tables = snapshot(args.table), snapshot(args.spec_table)
-        return cls(args.table, args.spec_table, *tables, args.z_column, args.spec_where)
+        name = _pairs_of(args.table, args.spec_table)
+        pairs = snapshot(name) if has_table(name) else None
+        where = args.z_column, args.spec_where
+        return cls(args.table, args.spec_table, *tables, *where, pairs, args.radius_arcsec)
 
     @property
-    def pairs(self) -> str:
-        """Name of their cross-match, should the lake have it."""
-        return f"crossmatches/{self.table}_x_{self.spec_table}"
+    def matched_by(self) -> dict[str, Any]:
+        """What put objects and spectra together."""
+        if self.table == self.spec_table:
+            return {}
+        if self.pairs is None:
+            return {"radius_arcsec": self.radius_arcsec}
+        name = _pairs_of(self.table, self.spec_table)
+        return {"crossmatch": name, "crossmatch_version": self.pairs.version}
 
     def check(self, columns: Sequence[str]) -> None:
         """Raise MissingColumns or BadArguments for what the tables do not have."""
@@ -87,32 +103,25 @@ class TrainingTables:
         return declared(self.spec_table, self.spectra).key[0]
 
 
-def matched_rows(
-    spark: SparkSession,
-    tables: TrainingTables,
-    plan: TrainingPlan,
-    pairs: Snapshot | None,
-    radius_arcsec: float,
-) -> DataFrame:
+def _pairs_of(table: str, spec_table: str) -> str:
+    return f"crossmatches/{table}_x_{spec_table}"
+
+
+def matched_rows(spark: SparkSession, tables: TrainingTables, plan: TrainingPlan) -> DataFrame:
     """Return galaxies with redshifts on the grid.
 
     Columns are phot_key, phot_healpix, z_spec and the photometry, ``phot_<n>`` for the n-th of the plan.
-
-    Parameters
-    ----------
-    pairs : Snapshot or None
-        The cross-match ``crossmatches/<table>_x_<spec_table>`` where the lake has it; else rows within
-        `radius_arcsec` are matched here. Each object gets the nearest spectrum that meets the condition.
+    Each object gets the nearest spectrum that meets the condition.
     """
     columns, grid = plan.columns, plan.grid
     tables.check(columns)
     if tables.table == tables.spec_table:
         named = _phot_columns(tables, columns) | {_SEP: F.lit(0.0)}
         rows = frame_of(spark, tables.photometry).withColumns(named)
-    elif pairs is not None:
-        rows = _joined(spark, tables, columns, pairs)
+    elif tables.pairs is not None:
+        rows = _joined(spark, tables, columns, tables.pairs)
     else:
-        rows = _by_the_sky(spark, tables, columns, radius_arcsec)
+        rows = _by_the_sky(spark, tables, columns, tables.radius_arcsec)
     if tables.where:
         rows = rows.where(tables.where)
     z = F.col(tables.z_column).cast("double")
@@ -208,17 +217,23 @@ def train(
 ) -> tuple[PhotozModel | TemplateFit, dict[str, Any]]:
     """Return the model that a plan asks for and the parameters it was trained with.
 
-    Trees are grown by Spark on all rows; networks and template fits learn from the sample.
+    Trees are grown by Spark on all rows; networks and template fits learn from the sample. The model's
+    provenance has the number of the rows that either learned from.
     """
     split = SkySplit.of(sample.healpix)
+    grown_on = {}
 
-    def grown(spec: FeatureSpec, settings: TreeSettings) -> tuple[TreeEnsemble, TreeSettings]:
+    def grown(
+        spec: FeatureSpec, settings: TreeSettings, training: TrainingRows
+    ) -> tuple[TreeEnsemble, TreeSettings]:
         if plan.cross_validate:
             settings = best_settings(rows, spec, split, sample, settings, scratch)
-        learn = range(1, PARTS)
-        return grow(featured(rows, spec, split, learn), len(spec.names), settings, scratch), settings
+        learn = featured(rows, spec, split, range(1, PARTS))
+        grown_on["n_train"] = learn.count()
+        return grow(learn, len(spec.names), settings, scratch), settings
 
-    return fit_model(plan, sample, split, grown)
+    model, params = fit_model(plan, sample, split, grown)
+    return replace(model, provenance={**model.provenance, **grown_on}), params
 
 
 def scratch_of(lake: Storage, run_id: str) -> Storage:
@@ -234,20 +249,25 @@ def stored_row(
     model: PhotozModel | TemplateFit,
     params: dict[str, Any],
     tables: TrainingTables,
-    count: int,
 ) -> pa.Table:
-    """Store a model in the lake and return its row of `models`."""
+    """Store a model in the lake, with what it was trained on, and return its row of `models`."""
     called = name or model.method
-    stored = store(lake, f"{called}-{run_id}", called, model)
-    names = model.features.names if isinstance(model, PhotozModel) else ()
-    described = {
-        "features": {"names": names, "columns": needed_columns(model)},
-        "params": params,
-        "metrics": model.metrics,
+    trained_on = {
         "training_table": tables.table,
         "training_version": tables.photometry.version,
         "spec_table": tables.spec_table,
         "spec_version": tables.spectra.version,
-        "n_train": count,
     }
-    return model_row(stored, model.method, model.grid, datetime.now(UTC), described)
+    created = datetime.now(UTC)
+    chosen = {"z_column": tables.z_column, "spec_where": tables.where, **tables.matched_by}
+    details = {**model.provenance, **trained_on, **chosen}
+    stored = store(lake, f"{called}-{run_id}", called, replace(model, provenance=details))
+    names = model.features.names if isinstance(model, PhotozModel) else ()
+    described = {
+        "features": {"names": names, "columns": needed_columns(model)},
+        "params": {**params, **chosen},
+        "metrics": model.metrics,
+        **trained_on,
+        **{key: model.provenance[key] for key in ("n_train", "n_validation")},
+    }
+    return model_row(stored, model.method, model.grid, created, described)

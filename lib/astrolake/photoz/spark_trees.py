@@ -126,7 +126,7 @@ def best_settings(
     rows: DataFrame,
     spec: FeatureSpec,
     split: SkySplit,
-    held: TrainingRows,
+    sample: TrainingRows,
     settings: TreeSettings,
     scratch: Storage,
 ) -> TreeSettings:
@@ -138,7 +138,7 @@ def best_settings(
     steps = (1, 3, 8) if settings.kind == "random_forest" else (settings.min_instances,)
     depths = (settings.max_depth,) if settings.kind == "random_forest" else (4, 6, 8)
     trials = [replace(settings, min_instances=m, max_depth=d) for m in steps for d in depths]
-    part = split.part(held.healpix)
+    part = split.part(sample.healpix)
     scores = []
     for number, trial in enumerate(trials):
         fewer = replace(trial, n_trees=min(trial.n_trees, _TREES_OF_A_TRIAL))
@@ -151,7 +151,7 @@ def best_settings(
                 fewer,
                 Storage(scratch.uri(f"{number}-{out}"), scratch.options),
             )
-            test = held[part == out]
+            test = sample[part == out]
             inputs = spec.read(test.columns, "the training table")
             errors.append(np.abs(trees.predict(spec.transform(inputs)) - test.z) / (1 + test.z))
         scores.append(float(np.concatenate(errors).mean()))

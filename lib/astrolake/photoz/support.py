@@ -1,4 +1,4 @@
-"""Whether an object is like the training set, and how likely its redshift is catastrophically wrong."""
+"""Whether an object is like the training set, and how likely its redshift is an outlier."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from scipy.spatial import cKDTree
 from astrolake.errors import BadInput
 from astrolake.photoz.compiled import compiled
 from astrolake.photoz.grid import RedshiftGrid
+from astrolake.photoz.metrics import OUTLIER
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 
-#: A redshift off by more than this, over 1 + z, is catastrophically wrong.
-CATASTROPHIC = 0.15
 #: Representatives of the training set kept in a model, and the neighbour that tells how dense it is there.
 REPRESENTATIVES, NEIGHBOUR = 1024, 5
 #: Training rows that representatives are made from.
@@ -37,14 +36,14 @@ class Support:
     centres : (m, f) float32
         Representatives.
     radius : (m,) float32
-        Distance between training objects near each.
-    distance_limit, risk_limit : float
-        Beyond either, an estimate is not supported.
+        What counts as a distance of 1 from each: the distance between training objects there, times a factor
+        that few objects like them exceed.
+    risk_limit : float
+        Beyond it, or a distance of 1, an estimate is not supported.
     """
 
     centres: Float32
     radius: Float32
-    distance_limit: float
     risk_limit: float
 
     def __post_init__(self) -> None:
@@ -82,15 +81,15 @@ class Support:
         if len(features) < 2 or len(held_features) < 2:
             raise BadInput(f"support of {len(features)} training rows and {len(held_features)} held back")
         centres, radius = _representatives(features)
-        picture = cls(centres, radius, np.inf, np.inf)
-        distance = picture.distance(held_features)
+        distance = cls(centres, radius, np.inf).distance(held_features)
         fresh = distance if unseen is None or not unseen.any() else distance[unseen]
-        limit = float(np.quantile(fresh, 1 - far))
+        limit = max(float(np.quantile(fresh, 1 - far)), 1e-3)
         danger = np.where(distance > limit, np.inf, risk(held_density, grid))
-        return cls(centres, radius, limit, float(min(np.quantile(danger, 1 - flagged), 1.0)))
+        scaled = (radius * np.float32(limit)).astype(np.float32)
+        return cls(centres, scaled, float(min(np.quantile(danger, 1 - flagged), 1.0)))
 
     def distance(self, features: Float32) -> Float32:
-        """Return the distance to the nearest representative over that between training rows there, (n,)."""
+        """Return the distance to the nearest representative over its radius, (n,); up to 1 is supported."""
         result = np.empty(len(features), dtype=np.float32)
         weight = 1 / self.radius.astype(np.float64) ** 2
         # |x - c|^2 / r^2 as one product: (x, |x|^2, 1) times the columns (-2 c, 1, |c|^2) / r^2
@@ -104,26 +103,25 @@ class Support:
         return result
 
     def beyond(self, distance: Float32, density: Float32, grid: RedshiftGrid) -> Bool:
-        """Return which objects are farther, or more at risk of a catastrophic error, than the limits."""
-        result: Bool = (distance > self.distance_limit) | (risk(density, grid) > self.risk_limit)
+        """Return which objects are farther than 1, or more at risk of being outliers than the limit, (n,)."""
+        result: Bool = (distance > 1) | (risk(density, grid) > self.risk_limit)
         return result
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return what `from_arrays` reads."""
-        limits = np.array([self.distance_limit, self.risk_limit])
-        return {"centres": self.centres, "radius": self.radius, "limits": limits}
+        return {"centres": self.centres, "radius": self.radius, "risk_limit": np.array([self.risk_limit])}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Support:
         """Return the support that `arrays` came from."""
-        return cls(arrays["centres"], arrays["radius"], *(float(limit) for limit in arrays["limits"]))
+        return cls(arrays["centres"], arrays["radius"], float(arrays["risk_limit"][0]))
 
 
 def risk(density: NDArray[np.floating], grid: RedshiftGrid) -> Float32:
     """Return the probability that the median is off by more than 0.15 (1 + z), (n,); NaN without density."""
     rows = np.ascontiguousarray(density, dtype=np.float32)
     result = np.empty(len(rows), dtype=np.float32)
-    _risk(rows, grid.edges, CATASTROPHIC, result)
+    _risk(rows, grid.edges, OUTLIER, result)
     return result
 
 

@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,11 +15,10 @@ from scipy.stats import chi2 as chi2_distribution
 from astrolake.errors import BadArguments, BadInput
 from astrolake.photoz import artifact, pdf
 from astrolake.photoz.filters import FilterCurve
-from astrolake.photoz.flags import PhotozFlag
+from astrolake.photoz.flags import PhotozFlag, flags_of
 from astrolake.photoz.grid import RedshiftGrid
 from astrolake.photoz.igm import IgmModel
 from astrolake.photoz.model_grid import ModelGrid, model_grid
-from astrolake.photoz.peaks import is_multimodal
 from astrolake.photoz.photometry import (
     ZERO_POINT_UJY,
     BandColumns,
@@ -45,7 +43,6 @@ Columns = dict[str, NDArray[Any]]
 BLOCK = 4096
 #: Relative error of any template, where nothing is known about it.
 TEMPLATE_ERROR = 0.03
-_FEW_BANDS, _EDGE_PROBABILITY = 3, 0.05
 #: chi2 less probable than this is a poor fit; templates, redshift and amplitude are what is fitted.
 _POOR_FIT, _FITTED = 1e-4, 3
 _KIND = "template_fit"
@@ -187,7 +184,7 @@ class TemplateFit:
         provenance : mapping, optional
             Added to that of the fit: table, version.
         """
-        photometry = read_photometry(columns, self.columns)
+        photometry = read_photometry(columns, self.columns).with_known_errors()
         z = np.asarray(z_spec, dtype=np.float64)
         if len(z) != len(photometry):
             raise BadArguments(f"{len(z)} redshifts of {len(photometry)} objects")
@@ -205,10 +202,10 @@ class TemplateFit:
             fitted = replace(
                 fitted, prior=MagnitudePrior.learn(z, fitted._magnitude(known), self.types[best])
             )
-        calibration = None
-        if len(z) >= LEAST_ROWS:
+        calibration, magnitude = None, fitted._magnitude(known)
+        if np.isfinite(magnitude).sum() >= LEAST_ROWS:
             density = np.concatenate([fitted._fit(part)[0] for part in _blocks(known)])
-            calibration = Recalibration.learn(density, self.grid, z, fitted._magnitude(known))
+            calibration = Recalibration.learn(density, self.grid, z, magnitude)
         details = {"n_train": len(z), "zero_point_offsets_mag": zero_points.offset_mag.round(5).tolist()}
         return replace(
             fitted,
@@ -240,8 +237,8 @@ class TemplateFit:
         point : {"median", "mode", "mean"}
             What z_phot is.
         absolute : bool
-            Whether to add `mag_abs_<band>` and `kcorr_<band>` of each band: of the template fitted at the
-            mode of the density.
+            Whether to add `mag_abs_<band>` and `kcorr_<band>` of each band, in AB magnitudes. They, chi2 and
+            template are of the best template at the mode of the density before calibration.
 
         Raises
         ------
@@ -314,11 +311,11 @@ class TemplateFit:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> TemplateFit:
         """Return the fit of a file; nothing in it is executed. Errors as `from_bytes`."""
-        return cls.from_bytes(artifact.read(path), str(Path(path)))
+        return cls.from_bytes(artifact.read(path), str(path))
 
     @cached_property
     def version(self) -> str:
-        """First 16 digits of the SHA-256 of the fit's file: `model_version` of its estimates."""
+        """First 16 digits of the SHA-256 of the fit's file: equal fits have equal versions."""
         return artifact.sha256(self.to_bytes())[:16]
 
     @cached_property
@@ -338,7 +335,7 @@ class TemplateFit:
     def _fit(self, photometry: Photometry) -> tuple[Float32, Fits]:
         """Return densities before calibration, and best templates."""
         flux = photometry.flux * self.factor
-        error = np.where(np.isnan(photometry.flux_err), 0.0, photometry.flux_err) * self.factor
+        error = photometry.with_known_errors().flux_err * self.factor
         variance = error**2 + (self.floor * flux) ** 2
         table = self._prior_table
         found = fit(self._packed, flux, variance, table.values, table.rows(self._magnitude(photometry)))
@@ -356,13 +353,15 @@ class TemplateFit:
         density = self._calibrate(density, photometry)
         n_bands = photometry.observed.sum(axis=1).astype(np.int32)
         names = np.array([*self.names, None], dtype=object)  # -1 is the last: no template
+        flags = flags_of(photometry, density, self.grid, calibrated=self.recalibration is not None)
+        flags[self._poor(found.chi2, n_bands)] |= PhotozFlag.POOR_FIT
         result: Columns = {
             **pdf.summarise(density, self.grid, point),
             "chi2": found.chi2,
             "n_bands": n_bands,
             "template": names[found.template],
             "support_distance": np.full(len(photometry), np.nan, dtype=np.float32),
-            "photoz_flags": self._flags(photometry, density, found.chi2, n_bands),
+            "photoz_flags": flags,
         }
         if coarse is not None:
             result["pdf"] = pdf.rebin(density, self.grid, coarse)
@@ -370,27 +369,10 @@ class TemplateFit:
             result |= absolute_magnitudes(self.models, self.grid, self.bands, found)
         return result
 
-    def _flags(
-        self, photometry: Photometry, density: Float32, chi2: Float32, n_bands: NDArray[np.int32]
-    ) -> NDArray[np.int32]:
-        # Nothing lies below redshift 0; any other end of the grid may cut a density.
-        ends = density[:, -2:].sum(axis=1) + (density[:, :2].sum(axis=1) if self.grid.z_min > 0 else 0.0)
+    def _poor(self, chi2: Float32, n_bands: NDArray[np.int32]) -> NDArray[np.bool_]:
         freedom = np.maximum(np.arange(len(self.bands) + 1) - _FITTED, 1)
         limit = chi2_distribution.isf(_POOR_FIT, freedom)
-        least = min(_FEW_BANDS, len(self.bands))
-        conditions = {
-            PhotozFlag.FEW_BANDS: (n_bands < least) | (2 * n_bands < len(self.bands)),
-            PhotozFlag.EDGE_OF_GRID: ends * self.grid.step > _EDGE_PROBABILITY,
-            PhotozFlag.BAD_INPUT: photometry.bad.any(axis=1),
-            PhotozFlag.NO_ESTIMATE: n_bands == 0,
-            PhotozFlag.MULTIMODAL: is_multimodal(density, self.grid),
-            PhotozFlag.POOR_FIT: chi2 > limit[n_bands],
-            PhotozFlag.NOT_CALIBRATED: np.full(len(photometry), self.recalibration is None),
-        }
-        flags = np.zeros(len(photometry), dtype=np.int32)
-        for bit, condition in conditions.items():
-            flags[condition] |= bit
-        return flags
+        return np.asarray(chi2 > limit[n_bands])
 
 
 def _blocks(photometry: Photometry) -> list[Photometry]:

@@ -2,8 +2,9 @@
 
 One pass over a galaxy at a time. Fluxes f and models m with weights w give the amplitude
 A = max(sum w f m, 0) / sum w m^2 and chi2 = sum w (f - A m)^2, in that form, which is exact in single
-precision at any signal-to-noise; then exp(-chi2 / 2) times the prior is added up over templates. A galaxy's
-chi2 stay in the cache; there is no array of galaxies x redshifts x templates.
+precision at any signal-to-noise; then exp(-chi2 / 2) times the prior is added up over templates. Where the
+template error depends on redshift, so does the norm of the likelihood, the product of sqrt(w): a factor.
+A galaxy's chi2 stay in the cache; there is no array of galaxies x redshifts x templates.
 """
 
 from __future__ import annotations
@@ -118,7 +119,8 @@ def fit(
 
     Equivalent to, for each galaxy: chi2[t, z] = min over A >= 0 of
     sum_b (f_b - A m_tzb)^2 / (variance_b + error_zb^2 f_b^2), and
-    density[z] ~ sum_t exp(-chi2[t, z] / 2) prior[row, class_t, z].
+    density[z] ~ norm[z] sum_t exp(-chi2[t, z] / 2) prior[row, class_t, z], where
+    norm[z] = prod_b 1 / sqrt(variance_b + error_zb^2 f_b^2).
 
     Parameters
     ----------
@@ -174,8 +176,9 @@ def _kernel(n_bands: int, width: int) -> Callable[..., None]:
         least = np.empty(n_templates, np.float32)
         least_bits = least.view(np.int32)
         weight = np.empty((n_blocks, n_bands * width), np.float32)
+        norm = np.empty(n_blocks * width, np.float32)
         for galaxy in range(flux.shape[0]):
-            _weigh(flux[galaxy], variance[galaxy], error2, weight)
+            _weigh(flux[galaxy], variance[galaxy], error2, weight, norm)
             for t in range(n_templates):
                 lowest = np.int32(2147483647)
                 for k in range(n_blocks):
@@ -199,7 +202,7 @@ def _kernel(n_bands: int, width: int) -> Callable[..., None]:
                 least_bits[t] = lowest
             rows = chi2.reshape(n_templates, n_blocks * width)
             prior = priors[0][priors[1][galaxy]]
-            mode = _density(rows, least, prior, prior_class, out[0][galaxy])
+            mode = _density(rows, least, prior, prior_class, norm, out[0][galaxy])
             out[1][galaxy] = _likeliest(rows[:, mode], least, prior[:, mode], prior_class)
             model = fluxes[out[1][galaxy], mode // width]
             at = np.arange(n_bands) * width + mode % width
@@ -209,22 +212,31 @@ def _kernel(n_bands: int, width: int) -> Callable[..., None]:
 
 
 @compiled_fast
-def _weigh(flux: Float32, variance: Float32, error2: Float32, weight: Float32) -> None:
-    """Write 1 / sigma^2 of all bands for each block of redshifts; 0 where not observed."""
+def _weigh(flux: Float32, variance: Float32, error2: Float32, weight: Float32, norm: Float32) -> None:
+    """Write 1 / sigma^2 of all bands by blocks of redshifts, 0 if not observed, and the product of 1 / sigma.
+
+    The product is relative to that of the first redshift.
+    """
     n_blocks, n_bands, width = error2.shape
+    norm[:] = 1
     for k in range(n_blocks):
+        scale = norm[k * width : (k + 1) * width]
         for b in range(n_bands):
             row, e2 = weight[k, b * width : (b + 1) * width], error2[k, b]
             v, f2 = variance[b], flux[b] * flux[b]
             if v > 0:
+                first = v + error2[0, b, 0] * f2
                 for z in range(width):
                     row[z] = np.float32(1) / (v + e2[z] * f2)
+                    scale[z] *= np.sqrt(first * row[z])
             else:
                 row[:] = 0
 
 
 @compiled_fast
-def _density(chi2: Float32, least: Float32, prior: Float32, prior_class: Int64, row: Float32) -> Any:
+def _density(
+    chi2: Float32, least: Float32, prior: Float32, prior_class: Int64, norm: Float32, row: Float32
+) -> Any:
     """Write the sum over templates of exp(-chi2 / 2) times the prior, scaled to 1; return its mode."""
     bottom = least.min()
     row[:] = 0
@@ -248,6 +260,7 @@ def _density(chi2: Float32, least: Float32, prior: Float32, prior_class: Int64, 
             row[z] += power * scale * q[z]
     total, mode = np.float32(0), 0
     for z in range(row.shape[0]):
+        row[z] *= norm[z]
         total += row[z]
     for z in range(row.shape[0]):
         mode = z if row[z] > row[mode] else mode

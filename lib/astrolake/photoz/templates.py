@@ -169,6 +169,7 @@ def _cosmos() -> Found:
             "the COSMOS templates come with pz-rail-base: pip install --no-deps pz-rail-base (its files "
             "are read, it is not imported), or give a directory that has them"
         )
+    # The counts of the prior that comes with them (COSMOS31_HDFN_prior.pkl, nt_array).
     return read_spectra(listed), (10, 5, 16)
 
 

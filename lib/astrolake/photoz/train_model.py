@@ -4,31 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from astrolake.errors import BadInput
-from astrolake.photoz.features import ExtraColumn, FeatureSpec, read_inputs
+from astrolake.photoz.features import LEAST_ROWS, ExtraColumn, FeatureSpec, read_inputs
 from astrolake.photoz.filters import load_filters
 from astrolake.photoz.forest import ForestLearner, GbtLearner, XgboostLearner
 from astrolake.photoz.grid import RedshiftGrid
 from astrolake.photoz.learner import Learner
 from astrolake.photoz.metrics import evaluate
 from astrolake.photoz.model import PhotozModel
-from astrolake.photoz.photometry import BandColumns
+from astrolake.photoz.photometry import BandColumns, read_photometry
 from astrolake.photoz.template_fit import TemplateFit
 from astrolake.photoz.templates import load_templates
+from astrolake.photoz.train_network import NetworkSettings
+from astrolake.photoz.training import MOST_HELD, calibrated_model, train_neural_network
 from astrolake.photoz.training_set import SkySplit, TrainingRows
 from astrolake.photoz.trees import TreeEnsemble
 
 METHODS = ("template", "random_forest", "gbt", "xgboost", "neural_network")
-#: Fewer galaxies than this teach nothing.
-LEAST_ROWS = 100
+#: Features (n, f) and redshifts (n,).
+Rows = tuple[NDArray[np.float32], NDArray[np.float64]]
 _TREES: dict[str, Any] = {"gbt": GbtLearner, "xgboost": XgboostLearner}
-#: Rows held back that enter calibration and metrics at most: their densities are held in memory.
-_MOST_HELD = 50_000
+#: Fewer galaxies held back than this cannot judge, not even each half the other.
+_LEAST_HELD = 8
 
 
 @dataclass(frozen=True)
@@ -82,8 +85,8 @@ class TrainingPlan:
         return tuple(dict.fromkeys((*photometric, *(column.name for column in self.extra))))
 
 
-#: Grows trees on all training rows, with settings that it may choose.
-Grow = Callable[[FeatureSpec, TreeSettings], tuple[TreeEnsemble, TreeSettings]]
+#: Grows trees on the training rows, or on all that a table has like them, with settings that it may choose.
+Grow = Callable[[FeatureSpec, TreeSettings, TrainingRows], tuple[TreeEnsemble, TreeSettings]]
 
 
 def fit_model(
@@ -91,71 +94,93 @@ def fit_model(
 ) -> tuple[PhotozModel | TemplateFit, dict[str, Any]]:
     """Return a model and the parameters it was trained with; its metrics are of part 0 of the sky.
 
+    Galaxies without any band or with a redshift off the grid are left out. The model's provenance says how
+    many were trained on (`n_train`) and how many judge and calibrate (`n_validation`).
+
     Raises
     ------
     BadInput
         For fewer than 100 galaxies, or when the parts of the sky leave too few to train or to judge.
     """
-    if len(sample) < LEAST_ROWS:
-        raise BadInput(
-            f"{len(sample)} galaxies have a redshift; at least {LEAST_ROWS} are needed to train on"
-        )
+    sample = _usable(plan, sample)
     part = split.part(sample.healpix)
-    training, held = sample[part != 0], _first(sample[part == 0], _MOST_HELD)
-    if len(training) < LEAST_ROWS or len(held) < 2:
+    training, held = sample[part != 0], _thinned(sample[part == 0], MOST_HELD)
+    if len(training) < LEAST_ROWS or len(held) < _LEAST_HELD:
         raise BadInput(
             f"{len(training)} galaxies to train on and {len(held)} to judge by lie in different parts of the "
             "sky; give more spectroscopic redshifts"
         )
+    model: PhotozModel | TemplateFit
     if plan.method == "neural_network":
-        return _network(plan, training, held, split)
-    if plan.method == "template":
-        return _template_fit(plan, training, held)
-    spec = FeatureSpec.fit(training.columns, plan.bands, plan.extra)
-    trees, settings = grow(spec, plan.settings)
-    learner = _tree_learner(plan, spec, trees, training, held)
-    return _calibrated(plan, spec, learner, training, held), asdict(settings)
+        model, params = _network(plan, training, held, split)
+    elif plan.method == "template":
+        model, params = _template_fit(plan, training, held)
+    else:
+        spec = FeatureSpec.fit(training.columns, plan.bands, plan.extra)
+        trees, settings = grow(spec, plan.settings, training)
+        model, params = _calibrated(plan, spec, trees, training, held), asdict(settings)
+    counts = {"n_train": len(training), "n_validation": len(held)}
+    return replace(model, provenance={**model.provenance, **counts}), params
 
 
-def _tree_learner(
-    plan: TrainingPlan, spec: FeatureSpec, trees: TreeEnsemble, training: TrainingRows, held: TrainingRows
-) -> Learner:
-    features, held_features = (_features(spec, rows) for rows in (training, held))
-    if plan.method == "random_forest":
-        forest = ForestLearner.learn(trees, features, training.z)
-        return forest.smoothed_for(held_features, held.z, plan.grid)
-    learned: Learner = _TREES[plan.method].learn(trees, held_features, held.z)
-    return learned
+def _usable(plan: TrainingPlan, sample: TrainingRows) -> TrainingRows:
+    """Return the galaxies with a redshift on the grid and at least one band."""
+    low, high = plan.grid.edges[[0, -1]]
+    observed = read_photometry(sample.columns, plan.bands, "the training table").observed.any(axis=1)
+    usable = sample[observed & (sample.z >= low) & (sample.z <= high)]
+    if len(usable) < LEAST_ROWS:
+        raise BadInput(
+            f"{len(usable)} galaxies of {len(sample)} have a band and a redshift from {plan.grid.z_min} to "
+            f"{plan.grid.z_max}; at least {LEAST_ROWS} are needed to train on"
+        )
+    return usable
 
 
 def _calibrated(
-    plan: TrainingPlan, spec: FeatureSpec, learner: Learner, training: TrainingRows, held: TrainingRows
+    plan: TrainingPlan, spec: FeatureSpec, trees: TreeEnsemble, training: TrainingRows, held: TrainingRows
 ) -> PhotozModel:
-    """Return the model, calibrated on the rows held back; for its metrics, each half judges the other."""
-    from astrolake.photoz.training import calibrated_model
+    """Return the model of trees, its densities and calibration learned on the rows held back.
 
+    For its metrics, each half of these judges a model that learned from the other.
+    """
     inputs, held_inputs = (
         read_inputs(rows.columns, plan.bands, plan.extra, "the training table") for rows in (training, held)
     )
-    density = learner.density(spec.transform(held_inputs), plan.grid)
+    features, z = spec.transform(held_inputs), held.z
+    of = _learner_of(plan, trees, (spec.transform(inputs), training.z), (features, z))
 
     def model(rows: NDArray[np.intp]) -> PhotozModel:
-        known = held_inputs[rows], held.z[rows], density[rows]
-        return calibrated_model(plan.method, spec, learner, plan.grid, inputs, known)
+        # Calibration looks at densities of rows that these were not learned from.
+        density = np.empty((len(rows), plan.grid.n), dtype=np.float32)
+        for mine in (0, 1):
+            others = rows[1 - mine :: 2]
+            density[mine::2] = of(features[others], z[others]).density(features[rows[mine::2]], plan.grid)
+        known = held_inputs[rows], z[rows], density
+        return calibrated_model(plan.method, spec, of(features[rows], z[rows]), plan.grid, inputs, known)
 
     everything = np.arange(len(held))
     halves = everything[::2], everything[1::2]
     judged = [judge(model(halves[k]), held[halves[1 - k]]) for k in (0, 1)]
     metrics = {name: float(np.mean([half[name] for half in judged])) for name in judged[0]}
+    # Counts of the halves are those of all together.
+    metrics |= {name: sum(half[name] for half in judged) for name in metrics if name.startswith("n")}
     return replace(model(everything), metrics=metrics)
+
+
+def _learner_of(
+    plan: TrainingPlan, trees: TreeEnsemble, training: Rows, held: Rows
+) -> Callable[[NDArray[np.float32], NDArray[np.float64]], Learner]:
+    """Return what makes a learner of trees, given rows held back from them."""
+    if plan.method != "random_forest":
+        return partial(_TREES[plan.method].learn, trees)
+    # One width chosen among eight by all rows: no half needs its own.
+    forest = ForestLearner.learn(trees, *training).smoothed_for(*held, plan.grid)
+    return lambda features, z: forest
 
 
 def _network(
     plan: TrainingPlan, training: TrainingRows, held: TrainingRows, split: SkySplit
 ) -> tuple[PhotozModel, dict[str, Any]]:
-    from astrolake.photoz.train_network import NetworkSettings
-    from astrolake.photoz.training import train_neural_network
-
     settings = NetworkSettings(seed=plan.settings.seed, epochs=plan.epochs)
     model = train_neural_network(
         training.columns,
@@ -188,10 +213,6 @@ def judge(model: PhotozModel | TemplateFit, rows: TrainingRows) -> dict[str, flo
     return evaluate(found["z_phot"], rows.z, found["z_phot_err"], found["pdf"], model.grid)
 
 
-def _features(spec: FeatureSpec, rows: TrainingRows) -> NDArray[np.float32]:
-    return spec.transform(spec.read(rows.columns, "the training table"))
-
-
-def _first(rows: TrainingRows, most: int) -> TrainingRows:
+def _thinned(rows: TrainingRows, most: int) -> TrainingRows:
     """Return at most `most` rows, spread over all."""
     return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from astrolake.errors import BadInput
-from astrolake.photoz.features import ExtraColumn, FeatureSpec, Inputs, read_inputs
+from astrolake.photoz.features import LEAST_ROWS, ExtraColumn, FeatureSpec, Inputs, read_inputs
 from astrolake.photoz.grid import RedshiftGrid
 from astrolake.photoz.learner import Learner
 from astrolake.photoz.model import PhotozModel
 from astrolake.photoz.photometry import BandColumns, numbers
-from astrolake.photoz.recalibrate import LEAST_ROWS, Recalibration
+from astrolake.photoz.recalibrate import LEAST_ROWS as LEAST_HELD
+from astrolake.photoz.recalibrate import Recalibration
 from astrolake.photoz.support import MOST_PICTURED, Support, neighbour_weights
 from astrolake.photoz.train_network import NetworkSettings, train_network
 
@@ -57,7 +58,7 @@ def calibrated_model(
     """
     inputs, z, density = held
     recalibration = None
-    if len(inputs) >= LEAST_ROWS:
+    if len(inputs) >= LEAST_HELD:
         magnitude = spec.magnitude(inputs)
         recalibration = Recalibration.learn(density, grid, z, magnitude)
         density = recalibration.apply(density, grid, magnitude)

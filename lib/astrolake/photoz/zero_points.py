@@ -59,7 +59,7 @@ def best_at_redshift(
     z_index : (n,) int64
         Place of each redshift in the grid.
     flux, flux_err : (n, bands) float64
-        NaN where not observed.
+        In one unit; NaN where not observed.
     floor : (bands,) float64
         Relative error that is added.
 
@@ -67,14 +67,16 @@ def best_at_redshift(
     -------
     template : (n,) int64
     fitted : (n, bands) float64
+        In the unit of the fluxes.
     """
     template = np.empty(len(flux), dtype=np.int64)
     fitted = np.empty(flux.shape)
     for start in range(0, len(flux), _BLOCK):
         rows = slice(start, start + _BLOCK)
         value, error = flux[rows], flux_err[rows]
-        seen = np.isfinite(value) & np.isfinite(error)
-        weight = np.where(seen, 1.0 / np.where(seen, error**2 + (floor * value) ** 2, 1.0), 0.0)
+        variance = error**2 + (floor * value) ** 2
+        seen = np.isfinite(variance) & (variance > 0)
+        weight = np.where(seen, 1.0 / np.where(seen, variance, 1.0), 0.0)
         f = np.where(seen, value, 0.0)
         m = models.flux[:, z_index[rows]].astype(np.float64)
         top = np.maximum(np.einsum("tnb,nb->tn", m, weight * f), 0.0)

@@ -8,8 +8,8 @@ _Z = "src.redshift.phot"
 
 PHOTOZ = Table(
     name="photoz",
-    grain="an estimate of an object's redshift by one method",
-    key=("object_id", "method"),
+    grain="an estimate of the redshift of a table's object by one method",
+    key=("object_id", "source_table", "method"),
     positional=True,
     doc="Photometric redshifts. An object without usable photometry has a row, too: null redshifts, and a "
     "flag. PDFs are densities per unit redshift from z_min of the model (`models`) on, in steps of pdf_step.",
@@ -40,7 +40,7 @@ PHOTOZ = Table(
         Column(
             "odds",
             "float32",
-            "Probability within 0.06 (1 + z) of z_phot (Benitez 2000)",
+            "Probability within 0.06 (1 + z_phot) of z_phot (Benitez 2000)",
             ucd="stat.probability",
         ),
         Column(
@@ -51,11 +51,11 @@ PHOTOZ = Table(
         Column(
             "support_distance",
             "float32",
-            "Distance to the training set, 1 where its own galaxies rarely are farther; null without one",
+            "Distance to the training set; 1 in 100 of its like is beyond 1 (flagged); null without",
         ),
         Column("photoz_flags", "int32", "Bits as in docs/data-dictionary.md", ucd="meta.code.qual"),
         Column("pdf", "list<float32>", "Density per unit redshift from z_min on, null when not asked for"),
-        Column("pdf_step", "float32", "Step in redshift of pdf"),
+        Column("pdf_step", "float32", "Step in redshift of pdf, null without one"),
         Column("model_version", "string", "model_id in `models`", ucd="meta.id.parent"),
         RUN_ID,
     ),
@@ -73,14 +73,26 @@ MODELS = Table(
         Column("uri", "string", "Its file", ucd="meta.ref.uri", nullable=False),
         Column("sha256", "string", "SHA-256 of the file's bytes", nullable=False),
         Column("features", "string", "Columns it reads and what it makes of them, as a JSON object"),
-        Column("params", "string", "Parameters of the training, as a JSON object"),
+        Column(
+            "params", "string", "Parameters of the training and of the match of the tables, as a JSON object"
+        ),
         Column("metrics", "string", "Quality on the validation rows, as a JSON object"),
         Column("training_table", "string", "Table of the photometry", ucd="meta.table"),
         Column("training_version", "int64", "Its version", ucd="meta.version"),
         Column("spec_table", "string", "Table of the spectroscopic redshifts", ucd="meta.table"),
         Column("spec_version", "int64", "Its version", ucd="meta.version"),
-        Column("n_train", "int64", "Galaxies it was trained on", ucd="meta.number"),
-        Column("n_validation", "int64", "Galaxies that tell metrics and recalibration", ucd="meta.number"),
+        Column(
+            "n_train",
+            "int64",
+            "Galaxies it was trained on, those of n_validation not among them",
+            ucd="meta.number",
+        ),
+        Column(
+            "n_validation",
+            "int64",
+            "Galaxies held back from training, which tell metrics; of trees, the calibration too",
+            ucd="meta.number",
+        ),
         Column("z_min", "float64", "First redshift of the grid", ucd="src.redshift"),
         Column("z_max", "float64", "Last redshift of the grid", ucd="src.redshift"),
         Column("z_step", "float64", "Step of the grid"),
