@@ -95,6 +95,7 @@ def test_the_model_is_on_record_with_what_it_was_trained_on(forest, catalogs):
     assert row["uri"].endswith(f"models/{row['model_id']}/model.npz")
     assert json.loads(row["params"])["n_trees"] == 3
     assert "mag_g" in json.loads(row["features"])["columns"]
+    assert 100 < row["n_validation"] < 300
     # colours tell the redshift to about 0.02 (1 + z); four shallow trees somewhat worse
     assert 0 < json.loads(row["metrics"])["scatter"] < 0.08
 
@@ -195,6 +196,7 @@ def test_a_model_file_that_was_changed_is_refused(forest, catalogs, run_job, tmp
         ("--max-depth", 31),
         ("--z-step", 0),
         ("--errors", "mag_g_err"),
+        ("--bands", "g", "g", "i", "z"),
         ("--learning-rate", 0),
     ],
 )

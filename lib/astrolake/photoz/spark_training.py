@@ -290,5 +290,6 @@ def stored_row(
         "spec_table": tables.spec_table,
         "spec_version": tables.spectra.version,
         "n_train": count,
+        "n_validation": int(model.metrics["n"]),
     }
     return model_row(stored, model.method, model.grid, datetime.now(UTC), described)

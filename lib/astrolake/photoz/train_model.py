@@ -147,6 +147,7 @@ def _calibrated(
     halves = everything[::2], everything[1::2]
     judged = [judge(model(halves[k]), held[halves[1 - k]]) for k in (0, 1)]
     metrics = {name: float(np.mean([half[name] for half in judged])) for name in judged[0]}
+    metrics |= {name: sum(half[name] for half in judged) for name in metrics if name.split("_")[0] == "n"}
     return replace(model(everything), metrics=metrics)
 
 

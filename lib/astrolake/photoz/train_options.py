@@ -10,9 +10,10 @@ from astrolake.errors import BadArguments
 from astrolake.photoz.features import ExtraColumn
 from astrolake.photoz.grid import RedshiftGrid
 from astrolake.photoz.photometry import Unit
-from astrolake.photoz.train_model import METHODS as METHODS
-from astrolake.photoz.train_model import TrainingPlan, TreeSettings
+from astrolake.photoz.train_model import METHODS, TrainingPlan, TreeSettings
 from astrolake.photoz.training_set import band_columns, object_bands
+
+__all__ = ["METHODS", "UNITS", "TrainOptions"]
 
 UNITS: tuple[str, ...] = get_args(Unit)
 #: MLlib's own limit.
