@@ -166,6 +166,8 @@ def test_a_network_is_trained_on_an_existing_cross_match(train, catalogs, run_jo
         (("--model", "nothing"), "no such model; it has"),
         (("--model", "forest", "--table", "spectra"), "spectra lacks the columns ['mag_g'"),
         (("--model", "forest", "--pdf-step", "0.001"), "finer than the grid's"),
+        (("--model", "forest", "--pdf-step", "5"), "beyond its range"),
+        (("--model", "forest", "--where", "mag_i > 90"), "selects no row"),
     ],
 )
 def test_what_cannot_be_estimated_is_said(forest, catalogs, run_job, flags, message):
@@ -197,6 +199,10 @@ def test_a_model_file_that_was_changed_is_refused(forest, catalogs, run_job, tmp
         ("--z-step", 0),
         ("--errors", "mag_g_err"),
         ("--bands", "g", "g", "i", "z"),
+        ("--name", "a/b"),
+        ("--radius-arcsec", -1),
+        ("--max-training-rows", 0),
+        ("--z-column", "run_id"),
         ("--learning-rate", 0),
     ],
 )

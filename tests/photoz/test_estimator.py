@@ -183,6 +183,9 @@ def test_clear_errors(tmp_path, sky):
     few = photoz.prepare_training_data(sky[0][:10], "z_spec", FEATURES[:5])
     with pytest.raises(BadInput, match="at least 100"):
         photoz.train_ml_model(few, "xgboost")
+    one = photoz.prepare_training_data(sky[0].assign(z_spec=0.5), "z_spec", FEATURES[:5])
+    with pytest.raises(BadInput, match=r"all 1500 redshifts are 0\.5"):
+        photoz.train_ml_model(one, "xgboost")
     model = photoz.train_ml_model(training, "xgboost", n_estimators=5, max_depth=3)
     with pytest.raises(MissingColumns, match="u_mag"):
         photoz.predict(model, sky[1].drop(columns="u_mag"))

@@ -75,6 +75,9 @@ class TrainingTables:
         """Raise MissingColumns or BadArguments for what the tables do not have."""
         require_columns(self.table, self.photometry.stored_names, columns)
         require_columns(self.spec_table, self.spectra.stored_names, (self.z_column,))
+        kind = self.spectra.schema.field(self.z_column).type
+        if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)):
+            raise BadArguments(f"--z-column {self.z_column} of {self.spec_table} holds {kind}, not numbers")
         for name, snapshot in ((self.table, self.photometry), (self.spec_table, self.spectra)):
             if not snapshot.is_positional:
                 raise BadArguments(f"table {name} has no positions; give objects or an ingested catalog")

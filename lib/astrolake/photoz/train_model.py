@@ -94,11 +94,16 @@ def fit_model(
     Raises
     ------
     BadInput
-        For fewer than 100 galaxies, or when the parts of the sky leave too few to train or to judge.
+        For fewer than 100 galaxies, for galaxies of one redshift, or when the parts of the sky
+        leave too few to train or to judge.
     """
     if len(sample) < LEAST_ROWS:
         raise BadInput(
             f"{len(sample)} galaxies have a redshift; at least {LEAST_ROWS} are needed to train on"
+        )
+    if np.ptp(sample.z) < plan.grid.step:
+        raise BadInput(
+            f"all {len(sample)} redshifts are {sample.z[0]:.4g}: nothing can be learned; check --z-column"
         )
     part = split.part(sample.healpix)
     training, held = sample[part != 0], _first(sample[part == 0], _MOST_HELD)
