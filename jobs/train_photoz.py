@@ -6,11 +6,8 @@ import sys
 from dataclasses import dataclass
 
 from astrolake.job import Job, JobArgs, JobContext, Outcome, flag, main
-from astrolake.photoz import spark_training as stage
-from astrolake.photoz.model_store import checked_name
-from astrolake.photoz.spark import model_frame
-from astrolake.photoz.train_model import METHODS
-from astrolake.photoz.train_options import UNITS, TrainOptions
+from astrolake.photoz.spark_training import train_on_tables
+from astrolake.photoz.train_options import METHODS, UNITS, TrainOptions
 from astrolake.schema import MODELS
 
 
@@ -24,12 +21,8 @@ class TrainPhotozArgs(JobArgs):
     spec_table: str = flag(help="table with spectroscopic redshifts; may be the same")
     z_column: str = flag("z", help="its column of redshifts")
     spec_where: str = flag("", help='SQL condition on its rows, e.g. "zwarning = 0"')
-    radius_arcsec: float = flag(
-        1.0, help="match radius, unless the lake has crossmatches/<table>_x_<spec-table>"
-    )
-    magnitudes: tuple[str, ...] = flag(
-        (), help="columns of the bands, blue to red (of objects: mag_aper_<band>)"
-    )
+    radius_arcsec: float = flag(1.0, help="match radius; not of crossmatches/<table>_x_<spec-table>")
+    magnitudes: tuple[str, ...] = flag((), help="columns of the bands, blue to red (mag_aper_<band>)")
     errors: tuple[str, ...] = flag((), help="columns of their errors")
     bands: tuple[str, ...] = flag((), help="names of the bands (what the columns' names do not share)")
     template_set: str = flag("cosmos", help="templates: cosmos, cww, sdss, or a directory")
@@ -51,19 +44,13 @@ class TrainPhotozArgs(JobArgs):
 
     def check(self) -> None:
         """Refuse what no training could use, before Spark starts."""
-        checked_name(self.name)
         _ = TrainOptions.of(self)
 
 
 def run(args: TrainPhotozArgs, context: JobContext) -> Outcome:
     """Train a model, store it and add its row to `models`; units are objects with a redshift."""
-    tables = stage.TrainingTables.of(args, context.snapshot, context.lake.has_table)
-    plan = TrainOptions.of(args).plan(tables.photometry.stored_names)
-    rows = context.persist(stage.matched_rows(context.spark, tables, plan))
-    sample, count = stage.sampled(rows, plan.columns, args.max_training_rows)
-    model, params = stage.train(plan, rows, sample, stage.scratch_of(context.lake.storage, context.run_id))
-    row = stage.stored_row(context.lake.storage, context.run_id, args.name, model, params, tables)
-    return Outcome(count, count, 0, [context.writer.append_rows(model_frame(context.spark, row), MODELS)])
+    row, count = train_on_tables(context, args, TrainOptions.of(args))
+    return Outcome(count, count, 0, [context.writer.append_rows(row, MODELS)])
 
 
 JOB = Job("train_photoz", TrainPhotozArgs, run, __doc__ or "")

@@ -1,5 +1,6 @@
 """The lake on an S3-compatible store: everything but Spark, whose S3A jars are not part of the tests."""
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -32,6 +33,7 @@ from astrolake.schema import HEALPIX_COLUMN, REJECTS
 
 boto3 = pytest.importorskip("boto3")
 server = pytest.importorskip("moto.server")
+S3Response = pytest.importorskip("moto.s3.responses").S3Response
 pytest.importorskip("s3fs")
 
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
@@ -42,6 +44,14 @@ ROWS = [{"source_id": i, "ra": 30.0 * i, "dec": 5.0 * i - 30.0} for i in range(1
 def options() -> Iterator[dict[str, str]]:
     """Options of a store with one bucket, `sky`."""
     store = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    put, lock = S3Response.put_object, threading.Lock()
+
+    def atomic_put(response: S3Response):
+        # moto looks for the object and then puts its own: two conditional puts at a time would both succeed.
+        with lock:
+            return put(response)
+
+    S3Response.put_object = atomic_put
     store.start()
     host, port = store.get_host_and_port()
     found = {
@@ -54,6 +64,7 @@ def options() -> Iterator[dict[str, str]]:
     _client(found).create_bucket(Bucket="sky")
     yield found
     store.stop()
+    S3Response.put_object = put
 
 
 def _client(options: dict[str, str]):

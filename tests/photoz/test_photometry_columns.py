@@ -14,6 +14,16 @@ from astrolake.photoz.photometry import (
 G = BandColumns("g", "g", "g_err")
 
 
+def test_magnitudes_given_as_fluxes_are_refused():
+    rng = np.random.default_rng(1)
+    mags = {f"f_{b}": rng.normal(21, 1, 100) for b in "gri"}
+    bands = [BandColumns(b, f"f_{b}", None, "nanomaggy") for b in "gri"]
+    with pytest.raises(BadInput, match="look like AB magnitudes"):
+        read_photometry(mags, bands)
+    fluxes = {name: 10 ** (-0.4 * (mag - 24)) for name, mag in mags.items()}
+    assert read_photometry(fluxes, bands).observed.all()
+
+
 def test_magnitudes_and_fluxes_of_an_object_agree():
     seen = Photometry.from_magnitudes([[23.9, 21.4]], [[0.1, 0.02]], "gr")
     assert seen.flux[0] == pytest.approx([1.0, 10.0])

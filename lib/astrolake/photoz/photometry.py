@@ -29,6 +29,9 @@ _WRONG_FRACTION, _ENOUGH_ROWS = 0.5, 20
 #: Medians that columns of AB magnitudes have, and the largest ratio of their 90th to their 10th percentile.
 _LIKELY_MEDIANS, _WIDEST_RATIO = (8.0, 38.0), 2.5
 
+#: Fluxes are magnitudes where all of at least so many bands have such medians and 90th to 10th percentiles.
+_ENOUGH_BANDS, _MAG_MEDIANS, _NARROWEST_RATIO = 3, (12.0, 30.0), 1.6
+
 
 @dataclass(frozen=True)
 class BandColumns:
@@ -153,6 +156,7 @@ def read_photometry(
     wanted = [name for band in bands for name in (band.value, band.error) if name is not None]
     if missing := [name for name in wanted if name not in columns]:
         raise MissingColumns(table, missing, list(columns))
+    _check_fluxes(columns, bands, table)
     parts = [_read_band(columns, band, table) for band in bands]
     return Photometry(
         tuple(band.band for band in bands),
@@ -237,6 +241,22 @@ def _check_errors(error: Float64, band: BandColumns, table: str) -> None:
             f"{table}: {negative} of {len(error)} errors in {band.error} of band {band.band} are negative; "
             f"give 1-sigma errors of {band.value} above 0"
         )
+
+
+def _check_fluxes(columns: Mapping[str, ArrayLike], bands: Sequence[BandColumns], table: str) -> None:
+    """Refuse fluxes that are magnitudes: about 20 in every band, and none spread by half a magnitude."""
+    if len(bands) < _ENOUGH_BANDS or any(band.unit == "mag" for band in bands):
+        return
+    for band in bands:
+        values = numbers(columns, band.value, table)
+        values = values[np.isfinite(values) & ~np.isin(values, band.not_observed)]
+        if len(values) < _ENOUGH_ROWS:
+            return
+        low, middle, high = np.percentile(values, [10, 50, 90])
+        if not (_MAG_MEDIANS[0] < middle < _MAG_MEDIANS[1] and high < _NARROWEST_RATIO * low):
+            return
+    names = [band.value for band in bands]
+    raise BadInput(f"{table}: {names} look like AB magnitudes, not fluxes in {bands[0].unit}; say unit='mag'")
 
 
 def _check_magnitudes(mag: Float64, band: BandColumns, table: str) -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from astrolake.errors import BadArguments
+from astrolake.errors import BadArguments, BadInput
 from astrolake.lake.declared import declared
 from astrolake.lake.delta import Snapshot
 from astrolake.lake.reader import frame_of, require_columns, spark_fields
@@ -93,8 +93,11 @@ def plan_request(
     key = declaration.key[0]
     columns = needed_columns(model)
     require_columns(table, snapshot.stored_names, columns)
-    if pdf_step:
-        model.grid.coarser(pdf_step)
+    if pdf_step and not model.grid.step <= pdf_step <= model.grid.z_max - model.grid.z_min:
+        raise BadArguments(
+            f"--pdf-step {pdf_step}: finer than the grid's {model.grid.step}, or beyond its range up to "
+            f"{model.grid.z_max}"
+        )
     identifier = replace(PHOTOZ.column("object_id"), type=declaration.column(key).type)
     output = replace(
         PHOTOZ, columns=tuple(identifier if c.name == "object_id" else c for c in PHOTOZ.columns)
@@ -120,12 +123,14 @@ def estimate_reports(rows: DataFrame, request: Request, model: StoredModel, stag
 
 
 def chosen_rows(spark: SparkSession, snapshot: Snapshot, where: str) -> tuple[DataFrame, int]:
-    """Return the rows of a table that meet an SQL condition, and their number."""
+    """Return the rows of a table that meet an SQL condition, and their number; BadInput where none does."""
     rows = frame_of(spark, snapshot)
     if not where:
         return rows, snapshot.rows
     chosen = rows.where(where)
-    return chosen, chosen.count()
+    if not (count := chosen.count()):
+        raise BadInput(f"--where {where!r} selects no row: nothing is estimated, and nothing replaced")
+    return chosen, count
 
 
 def replaced(spark: SparkSession, request: Request) -> Replace:

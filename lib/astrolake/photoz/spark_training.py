@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -16,15 +16,18 @@ from astrolake.errors import BadArguments, BadInput
 from astrolake.lake.cells import Cell, map_cells, plan_cells
 from astrolake.lake.declared import declared
 from astrolake.lake.delta import Snapshot
+from astrolake.lake.lake import Lake
 from astrolake.lake.reader import RegionReader, frame_of, require_columns, spark_fields
 from astrolake.lake.staging import STAGING, make_staging
 from astrolake.lake.storage import Storage
 from astrolake.photoz.features import FeatureSpec
 from astrolake.photoz.model import PhotozModel
 from astrolake.photoz.model_store import model_row, needed_columns, store
+from astrolake.photoz.spark import model_frame
 from astrolake.photoz.spark_trees import best_settings, featured, grow
 from astrolake.photoz.template_fit import TemplateFit
 from astrolake.photoz.train_model import TrainingPlan, TreeSettings, fit_model
+from astrolake.photoz.train_options import TrainOptions
 from astrolake.photoz.training_set import PARTS, PHOT, SkySplit, TrainingRows
 from astrolake.photoz.trees import TreeEnsemble
 from astrolake.schema import HEALPIX_COLUMN
@@ -88,6 +91,9 @@ class TrainingTables:
         """Raise MissingColumns or BadArguments for what the tables do not have."""
         require_columns(self.table, self.photometry.stored_names, columns)
         require_columns(self.spec_table, self.spectra.stored_names, (self.z_column,))
+        kind = self.spectra.schema.field(self.z_column).type
+        if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)):
+            raise BadArguments(f"--z-column {self.z_column} of {self.spec_table} holds {kind}, not numbers")
         for name, snapshot in ((self.table, self.photometry), (self.spec_table, self.spectra)):
             if not snapshot.is_positional:
                 raise BadArguments(f"table {name} has no positions; give objects or an ingested catalog")
@@ -105,6 +111,43 @@ class TrainingTables:
 
 def _pairs_of(table: str, spec_table: str) -> str:
     return f"crossmatches/{table}_x_{spec_table}"
+
+
+class Run(Protocol):
+    """What a training needs of the run that it is part of."""
+
+    spark: SparkSession
+    lake: Lake
+    run_id: str
+
+    def snapshot(self, table: str) -> Snapshot:
+        """Return the newest version of a table."""
+        ...
+
+    def persist(self, rows: DataFrame) -> DataFrame:
+        """Keep rows until the run ends."""
+        ...
+
+
+def train_on_tables(run: Run, args: Any, options: TrainOptions) -> tuple[DataFrame, int]:
+    """Train a model, store its file, and return its row of `models` and the number of its galaxies.
+
+    Parameters
+    ----------
+    run : Run
+    args
+        Arguments of train_photoz: table, spec_table, z_column, spec_where, radius_arcsec,
+        max_training_rows, name.
+    options : TrainOptions
+        The others.
+    """
+    tables = TrainingTables.of(args, run.snapshot, run.lake.has_table)
+    plan = options.plan(tables.photometry.stored_names)
+    rows = run.persist(matched_rows(run.spark, tables, plan))
+    sample, count = sampled(rows, plan.columns, args.max_training_rows)
+    model, params = train(plan, rows, sample, scratch_of(run.lake.storage, run.run_id))
+    row = stored_row(run.lake.storage, run.run_id, args.name, model, params, tables)
+    return model_frame(run.spark, row), count
 
 
 def matched_rows(spark: SparkSession, tables: TrainingTables, plan: TrainingPlan) -> DataFrame:

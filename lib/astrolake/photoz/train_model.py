@@ -100,9 +100,14 @@ def fit_model(
     Raises
     ------
     BadInput
-        For fewer than 100 galaxies, or when the parts of the sky leave too few to train or to judge.
+        For fewer than 100 galaxies, for galaxies of one redshift, or when the parts of the sky
+        leave too few to train or to judge.
     """
     sample = _usable(plan, sample)
+    if np.ptp(sample.z) < plan.grid.step:
+        raise BadInput(
+            f"all {len(sample)} redshifts are {sample.z[0]:.4g}: nothing can be learned; check --z-column"
+        )
     part = split.part(sample.healpix)
     training, held = sample[part != 0], _thinned(sample[part == 0], MOST_HELD)
     if len(training) < LEAST_ROWS or len(held) < _LEAST_HELD:

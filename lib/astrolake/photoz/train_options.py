@@ -7,22 +7,30 @@ from dataclasses import dataclass, fields
 from typing import Any, get_args
 
 from astrolake.errors import BadArguments
-from astrolake.photoz.features import ExtraColumn
+from astrolake.photoz.features import LEAST_ROWS, ExtraColumn
 from astrolake.photoz.grid import RedshiftGrid
+from astrolake.photoz.model_store import checked_name
 from astrolake.photoz.photometry import Unit
 from astrolake.photoz.train_model import METHODS, TrainingPlan, TreeSettings
 from astrolake.photoz.training_set import band_columns, object_bands
 
+__all__ = ["METHODS", "UNITS", "TrainOptions"]
+
 UNITS: tuple[str, ...] = get_args(Unit)
 #: MLlib's own limit.
 _DEEPEST = 30
+#: Arcseconds beyond which no match is one.
+_WIDEST = 60
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
-    """The flags of train_photoz that are not about tables; see these."""
+    """The flags of train_photoz that need no table to be checked; see these."""
 
     method: str
+    name: str
+    radius_arcsec: float
+    max_training_rows: int
     magnitudes: tuple[str, ...]
     errors: tuple[str, ...]
     bands: tuple[str, ...]
@@ -62,10 +70,13 @@ class TrainOptions:
             "max_bins": (2, 65_535),
             "min_instances": (1, 1 << 30),
             "epochs": (1, 100_000),
+            "radius_arcsec": (0, _WIDEST),
+            "max_training_rows": (LEAST_ROWS, 1 << 40),
         }
         for name, (low, high) in bounds.items():
             if not low <= getattr(self, name) <= high:
                 raise BadArguments(f"--{name.replace('_', '-')} {getattr(self, name)}: give {low} to {high}")
+        checked_name(self.name)
         if not 0 < self.learning_rate <= 1:
             raise BadArguments(f"--learning-rate {self.learning_rate}: give a rate above 0, 1 at most")
         if self.method == "template" and not self.filters:

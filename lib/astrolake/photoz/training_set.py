@@ -78,13 +78,16 @@ def band_columns(
     Raises
     ------
     BadArguments
-        When there are not as many errors or names as magnitudes.
+        When there are not as many errors or names as magnitudes, or one is given twice.
     """
     if not magnitudes:
         raise BadArguments("--magnitudes: name the columns of the bands, from blue to red")
     for flag, given in (("--errors", errors), ("--bands", names)):
         if given and len(given) != len(magnitudes):
             raise BadArguments(f"{flag} has {len(given)} values for {len(magnitudes)} --magnitudes")
+    for flag, given in (("--magnitudes", magnitudes), ("--errors", errors), ("--bands", names)):
+        if twice := sorted({name for name in given if list(given).count(name) > 1}):
+            raise BadArguments(f"{flag} has {twice} twice; give each band its own")
     bands = names or _short_names(magnitudes)
     given_errors: Sequence[str | None] = errors or [None] * len(magnitudes)
     return tuple(
