@@ -34,8 +34,10 @@ def run(args: EstimatePhotozArgs, context: JobContext) -> Outcome:
     model = choose(context.lake.storage, models, args.model)
     snapshot = context.snapshot(args.table)
     method = args.method_name or model.name
-    request, table = stage.plan_request(args.table, snapshot, model.load(), method, args.pdf_step)
+    estimator = model.load()
+    request, table = stage.plan_request(args.table, snapshot, estimator, method, args.pdf_step)
     rows, count = stage.chosen_rows(context.spark, snapshot, args.where)
+    stage.check_columns(rows, request, estimator)
     reports = stage.estimate_reports(rows, request, model, context.writer.stage_spec(table))
     staged, counts = collect_reports(reports)
     what = stage.replaced(context.spark, request)

@@ -117,3 +117,13 @@ def test_fluxes_are_checked_for_their_shape():
     seen = Photometry.from_fluxes([[1.0, np.nan]], [[0.0, 1.0]], "gr")
     assert seen.bad.tolist() == [[True, False]]
     assert not seen.observed.any()
+
+
+def test_a_piece_of_impossible_values_is_marked_where_a_catalog_of_them_is_refused():
+    columns = {"mag_r": np.full(50, -500.0), "mag_r_err": np.full(50, 0.1)}
+    band = BandColumns("r", "mag_r", "mag_r_err")
+    with pytest.raises(BadInput, match="mag_r"):
+        read_photometry(columns, [band])
+    piece = read_photometry(columns, [band], whole=False)
+    assert piece.bad.all()
+    assert not piece.observed.any()

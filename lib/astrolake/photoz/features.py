@@ -189,15 +189,17 @@ class FeatureSpec:
         photometric = [name for band in self.bands for name in (band.value, band.error) if name is not None]
         return (*photometric, *(column.name for column in self.extra))
 
-    def read(self, columns: Mapping[str, ArrayLike], table: str = "the catalog") -> Inputs:
-        """Return the photometry and extra columns of a catalog.
+    def read(
+        self, columns: Mapping[str, ArrayLike], table: str = "the catalog", *, whole: bool = True
+    ) -> Inputs:
+        """Return the photometry and extra columns of a catalog; `whole` as in `read_photometry`.
 
         Raises
         ------
         MissingColumns
             When the catalog lacks columns that the model was trained with.
         """
-        return read_inputs(columns, self.bands, self.extra, table)
+        return read_inputs(columns, self.bands, self.extra, table, whole=whole)
 
     def transform(self, inputs: Inputs) -> Float32:
         """Return the features, (n, len(names)) float32; never NaN."""
@@ -250,14 +252,19 @@ class FeatureSpec:
 
 
 def read_inputs(
-    columns: Mapping[str, ArrayLike], bands: Sequence[BandColumns], extra: Sequence[ExtraColumn], table: str
+    columns: Mapping[str, ArrayLike],
+    bands: Sequence[BandColumns],
+    extra: Sequence[ExtraColumn],
+    table: str,
+    *,
+    whole: bool = True,
 ) -> Inputs:
     """Return the photometry and extra columns of a table; all missing columns are named at once."""
     wanted = [name for band in bands for name in (band.value, band.error) if name is not None]
     wanted += [column.name for column in extra]
     if missing := [name for name in wanted if name not in columns]:
         raise MissingColumns(table, missing, list(columns))
-    photometry = read_photometry(columns, bands, table)
+    photometry = read_photometry(columns, bands, table, whole=whole)
     parts = [column.read(columns, table) for column in extra]
     return Inputs(photometry, np.stack(parts, axis=1) if parts else np.empty((len(photometry), 0)))
 

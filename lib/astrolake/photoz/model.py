@@ -68,7 +68,12 @@ class PhotozModel:
         return np.concatenate(blocks) if blocks else np.empty((0, self.grid.n), dtype=np.float32)
 
     def estimate(
-        self, columns: Mapping[str, ArrayLike], pdf_step: float = 0.0, point: pdf.Point = "median"
+        self,
+        columns: Mapping[str, ArrayLike],
+        pdf_step: float = 0.0,
+        point: pdf.Point = "median",
+        *,
+        whole: bool = True,
     ) -> Columns:
         """Return the columns of the table `photoz`, but for identifiers and positions.
 
@@ -80,6 +85,8 @@ class PhotozModel:
             Step of the grid of the column `pdf`, 0 leaves the column out.
         point : {"median", "mode", "mean"}
             What z_phot is.
+        whole : bool
+            As in `read_photometry`.
 
         Raises
         ------
@@ -88,7 +95,7 @@ class PhotozModel:
         BadInput
             When a column as a whole is not what the model expects.
         """
-        inputs = self.features.read(columns)
+        inputs = self.features.read(columns, whole=whole)
         coarse = self.grid.coarser(pdf_step) if pdf_step else None
         starts = range(0, max(len(inputs), 1), BLOCK)
         blocks = [self._estimate_block(inputs[start : start + BLOCK], coarse, point) for start in starts]

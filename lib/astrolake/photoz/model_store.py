@@ -36,7 +36,9 @@ class Estimator(Protocol):
         """The redshifts of its densities."""
         ...
 
-    def estimate(self, columns: Mapping[str, ArrayLike], pdf_step: float = 0.0) -> dict[str, NDArray[Any]]:
+    def estimate(
+        self, columns: Mapping[str, ArrayLike], pdf_step: float = 0.0, *, whole: bool = True
+    ) -> dict[str, NDArray[Any]]:
         """Return the columns of the table `photoz`, but for identifiers and positions."""
         ...
 

@@ -130,7 +130,11 @@ class Photometry:
 
 
 def read_photometry(
-    columns: Mapping[str, ArrayLike], bands: Sequence[BandColumns], table: str = "the catalog"
+    columns: Mapping[str, ArrayLike],
+    bands: Sequence[BandColumns],
+    table: str = "the catalog",
+    *,
+    whole: bool = True,
 ) -> Photometry:
     """Return the photometry of a catalog.
 
@@ -142,6 +146,9 @@ def read_photometry(
         Where the bands are; their order is that of the result.
     table : str
         What messages call the catalog.
+    whole : bool
+        Whether these rows tell what the columns of the catalog are. A piece of one does not: values that
+        cannot be true are then marked, however many they are.
 
     Raises
     ------
@@ -156,8 +163,9 @@ def read_photometry(
     wanted = [name for band in bands for name in (band.value, band.error) if name is not None]
     if missing := [name for name in wanted if name not in columns]:
         raise MissingColumns(table, missing, list(columns))
-    _check_fluxes(columns, bands, table)
-    parts = [_read_band(columns, band, table) for band in bands]
+    if whole:
+        _check_fluxes(columns, bands, table)
+    parts = [_read_band(columns, band, table, whole) for band in bands]
     return Photometry(
         tuple(band.band for band in bands),
         np.stack([flux for flux, _, _ in parts], axis=1),
@@ -181,7 +189,7 @@ def bands_from_json(rows: Sequence[Mapping[str, Any]]) -> tuple[BandColumns, ...
 
 
 def _read_band(
-    columns: Mapping[str, ArrayLike], band: BandColumns, table: str
+    columns: Mapping[str, ArrayLike], band: BandColumns, table: str, whole: bool
 ) -> tuple[Float64, Float64, Bool]:
     value = numbers(columns, band.value, table)
     error = np.full(len(value), np.nan) if band.error is None else numbers(columns, band.error, table)
@@ -190,9 +198,11 @@ def _read_band(
     absent = np.isnan(value) | np.isin(value, band.not_observed) | (value == -np.inf)
     limit = ~absent & (np.isin(value, band.not_detected) | (value == np.inf))
     measured = ~(absent | limit)
-    _check_errors(error[measured], band, table)
+    if whole:
+        _check_errors(error[measured], band, table)
     if band.unit == "mag":
-        _check_magnitudes(value[measured], band, table)
+        if whole:
+            _check_magnitudes(value[measured], band, table)
         possible = (value > _BRIGHTEST) & (value < _FAINTEST)
         known = (error > _SHALLOWEST_LIMIT) & (error < _DEEPEST_LIMIT)
         with np.errstate(over="ignore", invalid="ignore"):

@@ -23,6 +23,8 @@ from astrolake.schema.arrow import arrow_schema
 ESTIMATED = "estimated"
 #: Rows that are estimated together: enough for the kernels, and a bound on the memory of a task.
 _ROWS = 32_768
+#: Rows that tell what the columns hold.
+_SAMPLE = 5_000
 
 
 @dataclass(frozen=True)
@@ -52,10 +54,13 @@ class Request:
         """Columns to read."""
         return list(dict.fromkeys((HEALPIX_COLUMN, self.key, "ra", "dec", *self.columns)))
 
+    def numbers_of(self, rows: pa.Table) -> dict[str, np.ndarray]:
+        """Return the photometry of some rows."""
+        return {name: _numbers(rows.column(name)) for name in self.columns}
+
     def rows_of(self, model: Estimator, version: str, rows: pa.Table) -> pa.Table:
         """Return the estimates of some rows as rows of `photoz`, but for run_id."""
-        columns = {name: _numbers(rows.column(name)) for name in self.columns}
-        found = model.estimate(columns, self.pdf_step)
+        found = model.estimate(self.numbers_of(rows), self.pdf_step, whole=False)
         n = rows.num_rows
         arrays: dict[str, pa.Array] = {
             HEALPIX_COLUMN: rows.column(HEALPIX_COLUMN),
@@ -131,6 +136,16 @@ def chosen_rows(spark: SparkSession, snapshot: Snapshot, where: str) -> tuple[Da
     if not (count := chosen.count()):
         raise BadInput(f"--where {where!r} selects no row: nothing is estimated, and nothing replaced")
     return chosen, count
+
+
+def check_columns(rows: DataFrame, request: Request, model: Estimator) -> None:
+    """Refuse columns that are wrong as a whole, by a sample of bounded size; BadInput names the column.
+
+    A piece of the table that holds nothing but values that cannot be true is none of these: its rows are
+    estimated as not observed, and flagged.
+    """
+    sample = rows.select(*request.columns).limit(_SAMPLE).toPandas()
+    model.estimate(request.numbers_of(pa.Table.from_pandas(sample, preserve_index=False)))
 
 
 def replaced(spark: SparkSession, request: Request) -> Replace:

@@ -225,6 +225,8 @@ class TemplateFit:
         pdf_step: float = 0.0,
         point: pdf.Point = "median",
         absolute: bool = False,
+        *,
+        whole: bool = True,
     ) -> Columns:
         """Return the columns of the table `photoz`, but for identifiers and positions.
 
@@ -239,13 +241,15 @@ class TemplateFit:
         absolute : bool
             Whether to add `mag_abs_<band>` and `kcorr_<band>` of each band, in AB magnitudes. They, chi2 and
             template are of the best template at the mode of the density before calibration.
+        whole : bool
+            As in `read_photometry`.
 
         Raises
         ------
         MissingColumns, BadInput
             As `read_photometry`.
         """
-        photometry = read_photometry(columns, self.columns)
+        photometry = read_photometry(columns, self.columns, whole=whole)
         coarse = self.grid.coarser(pdf_step) if pdf_step else None
         blocks = [self._estimate_block(part, coarse, point, absolute) for part in _blocks(photometry)]
         return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
