@@ -9,8 +9,9 @@ import os
 import zipfile
 import zlib
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,6 +111,33 @@ def read(path: str | os.PathLike[str]) -> bytes:
 def sha256(content: bytes) -> str:
     """Return the SHA-256 of a model file's content, its version."""
     return hashlib.sha256(content).hexdigest()
+
+
+class ModelFile:
+    """What is kept as one file."""
+
+    def to_bytes(self) -> bytes:
+        """Return the content of its file."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_bytes(cls, content: bytes, name: str = "the model") -> Self:
+        """Return what a file's content holds."""
+        raise NotImplementedError
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write it to one file."""
+        write(path, self.to_bytes())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Return what a file holds; nothing in it is executed. Errors as `from_bytes`."""
+        return cls.from_bytes(read(path), str(path))
+
+    @cached_property
+    def version(self) -> str:
+        """First 16 digits of the SHA-256 of the file: equal models have equal versions."""
+        return sha256(self.to_bytes())[:16]
 
 
 def _head(text: bytes, name: str) -> dict[str, Any]:

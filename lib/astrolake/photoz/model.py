@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,7 +27,7 @@ _KIND = "learned"
 
 
 @dataclass(frozen=True)
-class PhotozModel:
+class PhotozModel(artifact.ModelFile):
     """A model that tells redshifts from photometry.
 
     Parameters
@@ -120,7 +118,7 @@ class PhotozModel:
         return artifact.to_bytes(_KIND, manifest, arrays)
 
     @classmethod
-    def from_bytes(cls, content: bytes, name: str = "the model") -> PhotozModel:
+    def from_bytes(cls, content: bytes, name: str = "the model") -> Self:
         """Return the model of a file's content.
 
         Raises
@@ -148,20 +146,6 @@ class PhotozModel:
             )
         except (KeyError, ValueError, TypeError) as error:
             raise BadInput(f"{name} is not whole ({type(error).__name__}: {error})") from None
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model to one file."""
-        artifact.write(path, self.to_bytes())
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> PhotozModel:
-        """Return the model of a file; nothing in it is executed. Errors as `from_bytes`."""
-        return cls.from_bytes(artifact.read(path), str(path))
-
-    @cached_property
-    def version(self) -> str:
-        """First 16 digits of the SHA-256 of the model's file: equal models have equal versions."""
-        return artifact.sha256(self.to_bytes())[:16]
 
     def _block(self, inputs: Inputs) -> tuple[Float32, Float32]:
         """Return calibrated densities and features of one block."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -49,7 +48,7 @@ _KIND = "template_fit"
 
 
 @dataclass(frozen=True)
-class TemplateFit:
+class TemplateFit(artifact.ModelFile):
     """A template fit that is ready for catalogs; make one by `TemplateFit.make`, then `calibrated`.
 
     Parameters
@@ -279,7 +278,7 @@ class TemplateFit:
         return artifact.to_bytes(_KIND, manifest, arrays)
 
     @classmethod
-    def from_bytes(cls, content: bytes, name: str = "the model") -> TemplateFit:
+    def from_bytes(cls, content: bytes, name: str = "the model") -> Self:
         """Return the fit of a file's content.
 
         Raises
@@ -307,20 +306,6 @@ class TemplateFit:
             )
         except (KeyError, ValueError, TypeError, BadArguments) as error:
             raise BadInput(f"{name} is not whole ({type(error).__name__}: {error})") from None
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fit to one file."""
-        artifact.write(path, self.to_bytes())
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> TemplateFit:
-        """Return the fit of a file; nothing in it is executed. Errors as `from_bytes`."""
-        return cls.from_bytes(artifact.read(path), str(path))
-
-    @cached_property
-    def version(self) -> str:
-        """First 16 digits of the SHA-256 of the fit's file: equal fits have equal versions."""
-        return artifact.sha256(self.to_bytes())[:16]
 
     @cached_property
     def _prior_table(self) -> PriorTable:
