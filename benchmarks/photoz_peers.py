@@ -1,9 +1,9 @@
 """One peer of the photo-z benchmark, run by its own Python: prints seconds of CPU, writes its PDFs.
 
     python photoz_peers.py data FOLDER        writes dc2.npz: the DC2 sample that pz-rail-base carries
-    python photoz_peers.py PEER FOLDER        trains and estimates, writes PEER.npz (z, pdf, z_phot)
+    python photoz_peers.py PEER FOLDER        trains and estimates, writes PEER.npz (z, pdf, z_phot, rows)
 
-Peers: see `PEERS`. Their environment:
+Peers: see `PEERS`; those that fit templates are in `photoz_template_peers.py`. Their environment:
 
     python3 -m venv peers
     peers/bin/pip install pz-rail-base pz-rail-flexzboost pz-rail-bpz pz-rail-sklearn \
@@ -13,10 +13,10 @@ Peers: see `PEERS`. Their environment:
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import json
 import os
-import resource
 import sys
 import warnings
 from collections.abc import Callable
@@ -28,11 +28,8 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"
 
 import numpy as np  # noqa: E402
-
-BANDS = "ugrizy"
-GRID = np.linspace(0.0, 3.0, 301)
-Z_STEP = 0.01
-Sample = dict[str, np.ndarray]
+from photoz_peer_tools import BANDS, GRID, Z_STEP, Sample, cpu, estimation_data, keep, median, peer_name  # noqa: E402
+from photoz_template_peers import eazy, lephare  # noqa: E402
 
 
 def main() -> None:
@@ -52,18 +49,6 @@ def main() -> None:
     sys.stdout.write(json.dumps(answer) + "\n")
 
 
-def cpu() -> float:
-    """Return the CPU seconds of this process and of the children it has waited for."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(part.ru_utime + part.ru_stime for part in used)
-
-
-def estimation_data() -> Path:
-    from rail.utils.path_utils import RAILDIR
-
-    return Path(RAILDIR) / "rail" / "examples_data" / "estimation_data" / "data"
-
-
 def write_data(folder: Path) -> dict[str, Any]:
     import h5py
     from rail.utils.path_utils import RAILDIR
@@ -80,18 +65,6 @@ def write_data(folder: Path) -> dict[str, Any]:
     return {"estimation_data": str(estimation_data())}
 
 
-def keep(folder: Path, peer: str, pdf: np.ndarray | None, z_phot: np.ndarray) -> None:
-    arrays = {"z_phot": z_phot} if pdf is None else {"z_phot": z_phot, "pdf": np.asarray(pdf, np.float32)}
-    np.savez(folder / f"{peer}.npz", z=GRID, **arrays)
-
-
-def median(pdf: np.ndarray) -> np.ndarray:
-    mass = 0.5 * (pdf[:, 1:] + pdf[:, :-1]) * Z_STEP
-    cdf = np.concatenate([np.zeros((len(pdf), 1)), np.cumsum(mass, axis=1)], axis=1)
-    cdf /= np.maximum(cdf[:, -1:], 1e-30)
-    return np.array([np.interp(0.5, row, GRID) for row in cdf])
-
-
 # RAIL's own estimators -------------------------------------------------------------------------------
 
 
@@ -103,11 +76,9 @@ def rail_table(sample: Sample) -> dict[str, np.ndarray]:
 
 def rail(module: str, stem: str, *, inform: dict | None = None, estimate: dict | None = None) -> Callable:
     def run(train: Sample, test: Sample, folder: Path) -> dict[str, float]:
-        import importlib
-
         algorithm = importlib.import_module(f"rail.estimation.algos.{module}")
         common = {"hdf5_groupname": "", "nondetect_val": 99.0}
-        tag = sys.argv[1]
+        tag = peer_name()
         informer = getattr(algorithm, f"{stem}Informer").make_stage(
             name=f"inform_{tag}", model=f"{tag}.pkl", **common, **(inform or {})
         )
@@ -121,7 +92,7 @@ def rail(module: str, stem: str, *, inform: dict | None = None, estimate: dict |
         end = cpu()
         ensemble = getattr(found, "data", found)
         pdf = ensemble.pdf(GRID)
-        keep(folder, tag, pdf, median(pdf))
+        keep(folder, pdf, median(pdf))
         return {"train": trained - start, "estimate": end - trained}
 
     return run
@@ -147,7 +118,7 @@ def sklearn_forest(trees: int, depth: int) -> Callable:
         trained = cpu()
         z_phot = forest.predict(colours(test))
         end = cpu()
-        keep(folder, sys.argv[1], None, z_phot)
+        keep(folder, None, z_phot)
         return {"train": trained - start, "estimate": end - trained}
 
     return run
@@ -166,104 +137,9 @@ def quantile_forest(train: Sample, test: Sample, folder: Path) -> dict[str, floa
     # The density between quantiles is their distance; on the grid by the interpolated cdf.
     edges = np.append(GRID - Z_STEP / 2, GRID[-1] + Z_STEP / 2)
     cdf = np.stack([np.interp(edges, row + 1e-9 * np.arange(100), levels, 0, 1) for row in quantiles])
-    keep(folder, sys.argv[1], np.diff(cdf, axis=1) / Z_STEP, quantiles[:, 49:51].mean(axis=1))
+    keep(folder, np.diff(cdf, axis=1) / Z_STEP, quantiles[:, 49:51].mean(axis=1))
     return {"train": trained - start, "estimate": end - trained}
 
-
-# Template codes on the SEDs and filters of RAIL --------------------------------------------------------
-
-
-def cosmos_seds() -> list[Path]:
-    data = estimation_data()
-    return [data / "SED" / line.split()[0] for line in (data / "SED" / "COSMOS_seds.list").open()]
-
-
-def fluxes(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
-    """Return fluxes and errors in microjansky; a band not detected is zero with its limit as error."""
-    lost = sample["mag"] > 90
-    flux = np.where(lost, 0.0, 10 ** (-0.4 * (sample["mag"] - 23.9)))
-    limit = 10 ** (-0.4 * (sample["err"] - 23.9))
-    error = np.where(lost, limit, np.log(10) / 2.5 * flux * np.minimum(sample["err"], 3.0))
-    return flux, error
-
-
-def eazy(train: Sample, test: Sample, folder: Path) -> dict[str, float]:
-    import eazy.photoz
-    import eazy.templates
-    from astropy.table import Table
-
-    n = min(len(test["z"]), SLOW_ROWS)
-    work = folder / "eazy"
-    work.mkdir(exist_ok=True)
-    _eazy_filters(work)
-    # Ilbert's ellipticals to starbursts, every third: eazy combines them linearly.
-    _eazy_templates(work, cosmos_seds()[::3][:12])
-    flux, error = fluxes(test)
-    table = {"id": np.arange(n), "z_spec": test["z"][:n]}
-    for k, band in enumerate(BANDS):
-        table |= {f"f_{band}": flux[:n, k], f"e_{band}": error[:n, k]}
-    Table(table).write(work / "catalog.fits", overwrite=True)
-    lines = [f"f_{band} F{k}\ne_{band} E{k}" for k, band in enumerate(BANDS, 1)]
-    (work / "translate").write_text("\n".join(lines) + "\n")
-    params = {
-        "CATALOG_FILE": "catalog.fits",
-        "FILTERS_RES": str(work / "FILTER.RES"),
-        "TEMPLATES_FILE": str(work / "templates.param"),
-        "TEMP_ERR_FILE": str(work / "template_error"),
-        "Z_STEP": Z_STEP,
-        "Z_STEP_TYPE": 0,
-        "Z_MIN": 0.01,
-        "Z_MAX": 3.0,
-        "PRIOR_ABZP": 23.9,
-        "APPLY_PRIOR": "n",
-        "MW_EBV": 0.0,
-        "CAT_HAS_EXTCORR": "y",
-        "SYS_ERR": 0.02,
-        "VERBOSITY": 0,
-    }
-    os.chdir(work)
-    start = cpu()
-    photoz = eazy.photoz.PhotoZ(
-        param_file=None,
-        translate_file="translate",
-        zeropoint_file=None,
-        params=params,
-        load_prior=False,
-        load_products=False,
-        n_proc=0,
-    )
-    ready = cpu()
-    photoz.fit_catalog(n_proc=0, prior=False, fitter="nnls", get_best_fit=False)
-    end = cpu()
-    pdf = np.exp(photoz.lnp)
-    inside = np.stack([np.interp(GRID, photoz.zgrid, row, 0, 0) for row in pdf])
-    inside /= np.maximum(inside.sum(axis=1, keepdims=True) * Z_STEP, 1e-30)
-    keep(folder, sys.argv[1], inside, median(inside))
-    return {"train": ready - start, "estimate": end - ready, "rows": n}
-
-
-def _eazy_filters(work: Path) -> None:
-    with (work / "FILTER.RES").open("w") as out:
-        for band in BANDS:
-            curve = np.loadtxt(estimation_data() / "FILTER" / f"DC2LSST_{band}.res")
-            out.write(
-                f"{len(curve)} lsst_{band} lambda_c= {np.average(curve[:, 0], weights=curve[:, 1]):.4e}\n"
-            )
-            for k, (wave, part) in enumerate(curve, 1):
-                out.write(f"{k} {wave:.2f} {part:.6f}\n")
-
-
-def _eazy_templates(work: Path, seds: list[Path]) -> None:
-    lines = []
-    for k, path in enumerate(seds, 1):
-        sed = np.loadtxt(path)
-        np.savetxt(work / path.name, sed)
-        lines.append(f"{k} {work / path.name} 1.0 0 1.0")
-    (work / "templates.param").write_text("\n".join(lines) + "\n")
-    np.savetxt(work / "template_error", [[500.0, 0.05], [5000.0, 0.05], [30000.0, 0.05]])
-
-
-SLOW_ROWS = 1000
 
 PEERS: dict[str, Callable[[Sample, Sample, Path], dict[str, float]]] = {
     "flexzboost": rail("flexzboost", "FlexZBoost"),
@@ -282,7 +158,16 @@ PEERS: dict[str, Callable[[Sample, Sample, Path], dict[str, float]]] = {
     "sklearn-rf-500x20": sklearn_forest(500, 20),
     "sklearn-rf-100x12": sklearn_forest(100, 12),
     "quantile-forest": quantile_forest,
-    "eazy": eazy,
+    "eazy": eazy(calibrate=True),
+    "eazy-as-is": eazy(calibrate=False),
+    "lephare": lephare(dust=False, prior=False, adapt=True),
+    "lephare-prior": lephare(dust=False, prior=True, adapt=True),
+    "lephare-dust": lephare(dust=True, prior=False, adapt=True),
+    "lephare-dust-prior": lephare(dust=True, prior=True, adapt=True),
+    "lephare-as-is": lephare(dust=False, prior=False, adapt=False),
+    "lephare-prior-as-is": lephare(dust=False, prior=True, adapt=False),
+    "lephare-dust-as-is": lephare(dust=True, prior=False, adapt=False),
+    "lephare-dust-prior-as-is": lephare(dust=True, prior=True, adapt=False),
 }
 
 
