@@ -1,8 +1,9 @@
 """The compiled heart of template fitting: chi2 of every template at every redshift, summed to densities.
 
 One pass over a galaxy at a time. Fluxes f and models m with weights w give the amplitude
-A = max(sum w f m, 0) / sum w m^2 and chi2 = sum w (f - A m)^2, in that form, which is exact in single
-precision at any signal-to-noise; then exp(-chi2 / 2) times the prior is added up over templates. Where the
+A = max(sum w f m, 0) / sum w m^2 and chi2 = sum w f^2 - A^2 sum w m^2, which is quick; at a high
+signal-to-noise single precision loses it there, and redshifts where a template comes near the best one are
+done again as sum w (f - A m)^2. Then exp(-chi2 / 2) times the prior is added up over templates. Where the
 template error depends on redshift, so does the norm of the likelihood, the product of sqrt(w): a factor.
 A galaxy's chi2 stay in the cache; there is no array of galaxies x redshifts x templates.
 """
@@ -23,7 +24,10 @@ Float32 = NDArray[np.float32]
 Int64 = NDArray[np.int64]
 
 #: Models that are worse than the best one by more than this in chi2 add nothing.
-_DEEPEST = np.float32(80.0)
+_DEEPEST = np.float32(60.0)
+#: Sums of (f / sigma)^2 up to which the difference of two such sums is exact enough (0.001), and the error of
+#: the difference at most, relative to the sum.
+_QUIET, _ROUNDING = np.float32(3e3), np.float32(2e-6)
 #: Redshifts that a compiled loop runs over, at most, and what their number is rounded up to: SIMD lanes.
 _LONGEST_LOOP, _LANES = 512, 16
 _HALF_LOG2E = np.float32(-0.5 * 1.4426950408889634)
@@ -172,55 +176,118 @@ def _kernel(n_bands: int, width: int) -> Callable[..., None]:
         flux, variance = seen_of
         fluxes, error2, prior_class = models
         n_templates, n_blocks = fluxes.shape[0], fluxes.shape[1]
-        chi2 = np.empty((n_templates, n_blocks, width), np.float32)
-        least = np.empty(n_templates, np.float32)
-        least_bits = least.view(np.int32)
+        blocks = np.empty((n_templates, n_blocks, width), np.float32)
+        chi2 = blocks.reshape(n_templates, n_blocks * width)
         weight = np.empty((n_blocks, n_bands * width), np.float32)
         norm = np.empty(n_blocks * width, np.float32)
+        signal, best = np.empty_like(norm), np.empty_like(norm)
+        spans = np.empty((n_blocks * width // _LANES, 2), np.int64)
         for galaxy in range(flux.shape[0]):
-            _weigh(flux[galaxy], variance[galaxy], error2, weight, norm)
-            for t in range(n_templates):
-                lowest = np.int32(2147483647)
-                for k in range(n_blocks):
-                    f, m, w, c = flux[galaxy], fluxes[t, k], weight[k], chi2[t, k]
-                    for z in range(width):
-                        gx, xx = zero, tiny
-                        for b in range(n_bands):
-                            x = m[b * width + z] * w[b * width + z]
-                            gx += f[b] * x
-                            xx += m[b * width + z] * x
-                        amplitude = max(gx, zero) / xx
-                        total = zero
-                        for b in range(n_bands):
-                            left = f[b] - amplitude * m[b * width + z]
-                            total += left * left * w[b * width + z]
-                        c[z] = total
-                    # Bits of floats above 0 order as integers do, and integers have a SIMD minimum.
-                    bits = c.view(np.int32)
-                    for z in range(width):
-                        lowest = bits[z] if bits[z] < lowest else lowest
-                least_bits[t] = lowest
-            rows = chi2.reshape(n_templates, n_blocks * width)
+            f = flux[galaxy]
+            _weigh(f, variance[galaxy], error2, weight, norm, signal)
+            quick(f, fluxes, weight, signal, blocks)
+            loudest = signal.max()
+            margin = _DEEPEST + _ROUNDING * loudest
+            n_spans, bottom = _near(chi2, margin, best, spans)
+            if loudest > _QUIET:
+                for span in spans[:n_spans]:
+                    exact(f, fluxes, weight, span, bottom + margin, blocks)
+                n_spans, bottom = _near(chi2, _DEEPEST, best, spans)
             prior = priors[0][priors[1][galaxy]]
-            mode = _density(rows, least, prior, prior_class, norm, out[0][galaxy])
-            out[1][galaxy] = _likeliest(rows[:, mode], least, prior[:, mode], prior_class)
+            mode = _density(chi2, bottom, spans[:n_spans], prior, prior_class, norm, out[0][galaxy])
+            out[1][galaxy] = _likeliest(chi2[:, mode], bottom, prior[:, mode], prior_class)
             model = fluxes[out[1][galaxy], mode // width]
             at = np.arange(n_bands) * width + mode % width
-            _numbers(flux[galaxy], model[at], weight[mode // width][at], out[2][galaxy])
+            _numbers(f, model[at], weight[mode // width][at], out[2][galaxy])
+
+    @compiled_fast
+    def quick(f: Float32, fluxes: Float32, weight: Float32, signal: Float32, chi2: Float32) -> None:
+        """Write chi2 as a difference of sums."""
+        for t in range(fluxes.shape[0]):
+            for k in range(fluxes.shape[1]):
+                m, w, c, s = fluxes[t, k], weight[k], chi2[t, k], signal[k * width : (k + 1) * width]
+                for z in range(width):
+                    gx, xx = zero, tiny
+                    for b in range(n_bands):
+                        x = m[b * width + z] * w[b * width + z]
+                        gx += f[b] * x
+                        xx += m[b * width + z] * x
+                    gx = max(gx, zero)
+                    c[z] = max(s[z] - gx * gx / xx, zero)
+
+    @compiled_fast
+    def exact(
+        f: Float32, fluxes: Float32, weight: Float32, span: Int64, limit: Any, chi2: Float32
+    ) -> None:
+        """Write chi2 between two redshifts anew, as the sum of squares; not of templates beyond the limit."""
+        for k in range(span[0] // width, (span[1] - 1) // width + 1):
+            first, last = max(span[0] - k * width, 0), min(span[1] - k * width, width)
+            w = weight[k][first:]
+            for t in range(fluxes.shape[0]):
+                m, c = fluxes[t, k][first:], chi2[t, k][first:last]
+                if _least(c) > limit:
+                    continue
+                for z in range(c.size):
+                    gx, xx, total = zero, tiny, zero
+                    for b in range(n_bands):
+                        x = m[b * width + z] * w[b * width + z]
+                        gx += f[b] * x
+                        xx += m[b * width + z] * x
+                    amplitude = max(gx, zero) / xx
+                    for b in range(n_bands):
+                        left = f[b] - amplitude * m[b * width + z]
+                        total += left * left * w[b * width + z]
+                    c[z] = total
 
     return compiled_fast(kernel)
 
 
 @compiled_fast
-def _weigh(flux: Float32, variance: Float32, error2: Float32, weight: Float32, norm: Float32) -> None:
-    """Write 1 / sigma^2 of all bands by blocks of redshifts, 0 if not observed, and the product of 1 / sigma.
+def _least(values: Float32) -> Any:
+    """Return the smallest; unlike the method of arrays it is a loop for SIMD."""
+    least = values[0]
+    for k in range(values.size):
+        least = min(least, values[k])
+    return least
 
-    The product is relative to that of the first redshift.
+
+@compiled_fast
+def _near(chi2: Float32, margin: Any, best: Float32, spans: Int64) -> Any:
+    """Write where any template comes within a margin of the best one; return how many spans and the best.
+
+    `best` gets the least chi2 of each redshift.
+    """
+    best[:] = chi2[0]
+    for t in range(1, chi2.shape[0]):
+        c = chi2[t]
+        for z in range(best.size):
+            best[z] = min(best[z], c[z])
+    bottom = _least(best)
+    n, inside = 0, False
+    for start in range(0, best.size, _LANES):
+        near = _least(best[start : start + _LANES]) - bottom <= margin
+        if near and not inside:
+            spans[n, 0] = start
+            n += 1
+        if near:
+            spans[n - 1, 1] = start + _LANES
+        inside = near
+    return n, bottom
+
+
+@compiled_fast
+def _weigh(
+    flux: Float32, variance: Float32, error2: Float32, weight: Float32, norm: Float32, signal: Float32
+) -> None:
+    """Write 1 / sigma^2 of all bands by blocks of redshifts, 0 if not observed, and two numbers a redshift.
+
+    They are the product of 1 / sigma, relative to that of the first redshift, and the sum of (f / sigma)^2.
     """
     n_blocks, n_bands, width = error2.shape
     norm[:] = 1
+    signal[:] = 0
     for k in range(n_blocks):
-        scale = norm[k * width : (k + 1) * width]
+        scale, total = norm[k * width : (k + 1) * width], signal[k * width : (k + 1) * width]
         for b in range(n_bands):
             row, e2 = weight[k, b * width : (b + 1) * width], error2[k, b]
             v, f2 = variance[b], flux[b] * flux[b]
@@ -229,51 +296,62 @@ def _weigh(flux: Float32, variance: Float32, error2: Float32, weight: Float32, n
                 for z in range(width):
                     row[z] = np.float32(1) / (v + e2[z] * f2)
                     scale[z] *= np.sqrt(first * row[z])
+                    total[z] += f2 * row[z]
             else:
                 row[:] = 0
 
 
 @compiled_fast
 def _density(
-    chi2: Float32, least: Float32, prior: Float32, prior_class: Int64, norm: Float32, row: Float32
+    chi2: Float32,
+    bottom: Any,
+    spans: Int64,
+    prior: Float32,
+    prior_class: Int64,
+    norm: Float32,
+    row: Float32,
 ) -> Any:
     """Write the sum over templates of exp(-chi2 / 2) times the prior, scaled to 1; return its mode."""
-    bottom = least.min()
     row[:] = 0
-    for t in range(chi2.shape[0]):
-        if least[t] - bottom > _DEEPEST:
-            continue
-        c, q = chi2[t], prior[prior_class[t]]
-        for z in range(row.shape[0]):
-            # 2^y = 2^floor(y) times a polynomial of the rest (relative error 2e-7). Nothing gets smaller than
-            # 2^-70: numbers below 1e-38 would cost a hundred cycles each.
-            y = max((c[z] - bottom) * _HALF_LOG2E, np.float32(-70))
-            whole = np.floor(y)
-            part = y - whole
-            power = np.float32(1.8775767e-3)
-            power = power * part + np.float32(8.9893397e-3)
-            power = power * part + np.float32(5.5826318e-2)
-            power = power * part + np.float32(2.4015361e-1)
-            power = power * part + np.float32(6.9315308e-1)
-            power = power * part + np.float32(9.9999994e-1)
-            scale = np.int32((np.int32(whole) + np.int32(127)) << np.int32(23)).view(np.float32)
-            row[z] += power * scale * q[z]
-    total, mode = np.float32(0), 0
-    for z in range(row.shape[0]):
-        row[z] *= norm[z]
-        total += row[z]
-    for z in range(row.shape[0]):
-        mode = z if row[z] > row[mode] else mode
-    scale = np.float32(1) / total
-    for z in range(row.shape[0]):
-        row[z] *= scale
+    total, mode = np.float32(0), spans[0, 0]
+    for span in spans:
+        part = row[span[0] : span[1]]
+        for t in range(chi2.shape[0]):
+            _add(chi2[t][span[0] : span[1]], bottom, prior[prior_class[t]][span[0] : span[1]], part)
+        scale = norm[span[0] : span[1]]
+        for z in range(part.size):
+            part[z] *= scale[z]
+            total += part[z]
+        for z in range(part.size):
+            mode = span[0] + z if part[z] > row[mode] else mode
+    for z in range(row.size):
+        row[z] /= total
     return mode
 
 
 @compiled_fast
-def _likeliest(chi2: Float32, least: Float32, prior: Float32, prior_class: Int64) -> Any:
+def _add(chi2: Float32, bottom: Any, prior: Float32, row: Float32) -> None:
+    """Add exp(-(chi2 - bottom) / 2) times the prior."""
+    for z in range(row.size):
+        # 2^y = 2^floor(y) times a polynomial of the rest (relative error 2e-7). Nothing gets smaller than
+        # 2^-70: numbers below 1e-38 would cost a hundred cycles each.
+        y = max((chi2[z] - bottom) * _HALF_LOG2E, np.float32(-70))
+        whole = np.floor(y)
+        part = y - whole
+        power = np.float32(1.8775767e-3)
+        power = power * part + np.float32(8.9893397e-3)
+        power = power * part + np.float32(5.5826318e-2)
+        power = power * part + np.float32(2.4015361e-1)
+        power = power * part + np.float32(6.9315308e-1)
+        power = power * part + np.float32(9.9999994e-1)
+        scale = np.int32((np.int32(whole) + np.int32(127)) << np.int32(23)).view(np.float32)
+        row[z] += power * scale * prior[z]
+
+
+@compiled_fast
+def _likeliest(chi2: Float32, bottom: Any, prior: Float32, prior_class: Int64) -> Any:
     """Return the template with the largest exp(-chi2 / 2) times prior at one redshift."""
-    bottom, largest, chosen = least.min(), np.float32(-1), 0
+    largest, chosen = np.float32(-1), 0
     for t in range(chi2.shape[0]):
         share = np.exp((bottom - chi2[t]) * np.float32(0.5)) * prior[prior_class[t]]
         if share > largest:
