@@ -152,8 +152,8 @@ def _cdf_at(pdf: Float32, place: Float64, out: Float64) -> None:
 
 def rebin(pdf: NDArray[np.floating], grid: RedshiftGrid, coarse: RedshiftGrid) -> Float32:
     """Return densities on another grid; probability beyond its ends goes to its first and last bins."""
-    result: Float32 = _rows(pdf, grid) @ overlap_matrix(grid, coarse)
-    return result
+    rows = _rows(pdf, grid)
+    return rows if coarse == grid else np.asarray(rows @ overlap_matrix(grid, coarse))
 
 
 def overlap_matrix(grid: RedshiftGrid, coarse: RedshiftGrid) -> Float32:
