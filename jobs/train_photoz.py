@@ -16,9 +16,7 @@ class TrainPhotozArgs(LearningArgs):
     """Flags of train_photoz."""
 
     method: str = flag("random_forest", help="how redshifts are told", choices=METHODS)
-    models: tuple[str, ...] = flag(
-        (), help="of combined: names or ids of two models or more, which bring bands"
-    )
+    models: tuple[str, ...] = flag((), help="of combined: two or more models of the lake, names or ids")
     name: str = flag("", help="what the model is called (the method)")
     table: str = flag("objects", help="table of the photometry")
     spec_table: str = flag(help="table with spectroscopic redshifts; may be the same")

@@ -192,7 +192,9 @@ class PhotozEstimator:
             raise MissingColumns("the catalog", [spec_z], list(columns))
         if not held_back:
             return fit.calibrated(columns, columns[spec_z], learn_prior=prior is None)
-        sample, drawn = self._sample(frame[np.isfinite(columns[spec_z])].assign(z_spec=frame[spec_z]))
+        sample, drawn = self._sample(
+            frame[np.isfinite(columns[spec_z])].assign(z_spec=lambda rows: rows[spec_z])
+        )
         fit = fit_held_back(fit, sample, SkySplit.of(sample.healpix), learn_prior=prior is None)
         return replace(fit, provenance={**fit.provenance, DRAWN: drawn})
 

@@ -26,6 +26,8 @@ Float64 = NDArray[np.float64]
 
 #: Each half of the galaxies learns weights for the other, and weights need 50; more than most tell no more.
 LEAST_JUDGING, _MOST_JUDGING = 100, 20_000
+#: Of galaxies that tell whether a recalibration is needed.
+_FOLDS = 3
 
 
 def combine_members(
@@ -77,7 +79,7 @@ def combine_members(
             f"{model.grid.z_max:g} have an estimate by each of {', '.join(members)} and lie where none was "
             f"trained; {LEAST_JUDGING} are needed: give more redshifts, and train all models on one table"
         )
-    magnitude = model.magnitude(read_photometry(judging.columns, model.bands, "the training table"))
+    magnitude = model.magnitude(read_photometry(judging.columns, model.bands, whole=False))
     known = found, judging.z, magnitude
     learned = _learned(model, *known, seed)
     metrics = _metrics(model, *known, seed)
@@ -127,21 +129,23 @@ def _learned(
         alone = model.members[int(np.argmax(pool.weights))]
         return replace(model, pool=pool, calibrated=alone.recalibration is not None)
     pooled = held_out(pool, densities, z, model.grid)
-    maps = _recalibration(pooled, z, magnitude, model.grid)
-    return replace(model, pool=pool, calibrated=len(z) >= LEAST_ROWS, recalibration=maps)
+    fold = np.arange(len(z)) % _FOLDS
+    known = np.isfinite(magnitude)
+    if min(int(known[fold != k].sum()) for k in range(_FOLDS)) < LEAST_ROWS:
+        return replace(model, pool=pool)
+    maps = _recalibration(pooled, z, magnitude, model.grid, fold)
+    return replace(model, pool=pool, calibrated=True, recalibration=maps)
 
 
 def _recalibration(
-    pooled: Float32, z: Float64, magnitude: Float64, grid: RedshiftGrid
+    pooled: Float32, z: Float64, magnitude: Float64, grid: RedshiftGrid, fold: NDArray[np.intp]
 ) -> Recalibration | None:
-    """Return what makes pooled densities true, None where they are as good without or galaxies are few."""
-    if len(z) < LEAST_ROWS:
-        return None
+    """Return what makes pooled densities true, None where galaxies it was not learned from are no better."""
     mapped = np.empty_like(pooled)
-    for mine in (0, 1):
-        rows = slice(1 - mine, None, 2)
-        maps = Recalibration.learn(pooled[rows], grid, z[rows], magnitude[rows])
-        mapped[mine::2] = maps.apply(pooled[mine::2], grid, magnitude[mine::2])
+    for k in range(_FOLDS):
+        learn, mine = fold != k, fold == k
+        maps = Recalibration.learn(pooled[learn], grid, z[learn], magnitude[learn])
+        mapped[mine] = maps.apply(pooled[mine], grid, magnitude[mine])
     before, after = (float(density_scores(density, grid, z).cde.mean()) for density in (pooled, mapped))
     return Recalibration.learn(pooled, grid, z, magnitude) if after < before else None
 
