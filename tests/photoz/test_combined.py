@@ -116,6 +116,10 @@ def test_weights_are_learned_where_no_member_was_trained(members, rows):
     changed = TrainingRows(half.columns, np.where(np.arange(len(half)) % 2, half.z, 0.4), half.healpix)
     np.testing.assert_array_equal(honest_density(trees, changed)[::2], honest[::2])
     np.testing.assert_array_equal(honest_density(fit, half), fit.density(half.columns))
+    # galaxies that a member cannot see tell nothing of its weight
+    half.columns["flux_g"][:30], half.columns["flux_r"][:30] = np.nan, np.nan
+    assert np.isnan(honest_density(trees, half)[:, 0]).tolist() == [True] * 30 + [False] * (len(half) - 30)
+    assert combine_members(members, half)[0].provenance["n_validation"] == len(half) - 30
 
 
 def test_the_order_of_rows_does_not_matter(model, members, rows):
@@ -230,6 +234,10 @@ def test_what_cannot_be_combined_is_said(model, members, rows):
         combine_members({"trees": unknown, "breaks": fit}, rows)
     told, _ = combine_members({"trees": unknown, "breaks": fit}, rows[:400], unseen=True)
     assert (told.provenance["n_train"], told.provenance["n_validation"]) == (0, 400)
+    found = trees.estimate(rows[:400].columns)
+    assert told.metrics["members"]["trees"]["rms"] == pytest.approx(
+        evaluate(found["z_phot"], rows.z[:400])["rms"], rel=1e-3
+    )
     with pytest.raises(BadInput, match="trained on another table, without positions"):
         combine_members(members, rows, drawn="another")
     with pytest.raises(BadInput, match="galaxies of 300 .* by each of trees, breaks .* 100 are needed"):

@@ -87,6 +87,7 @@ def _trees_density(
                 density[half::2] = other.density(features[known[half::2]], grid)
             calibration = Recalibration.learn(density, grid, z, magnitude[known])
             result[mine::2] = calibration.apply(result[mine::2], grid, magnitude[mine::2])
+    result[~inputs.photometry.observed.any(axis=1)] = np.nan
     return result
 
 

@@ -70,15 +70,14 @@ def combine_members(
     usable = _usable(model, sample)
     judging = usable if unseen else usable[unseen_by_all(members, usable, drawn)]
     judging = judging[np.linspace(0, len(judging) - 1, min(len(judging), _MOST_JUDGING)).astype(np.int64)]
-    found = [_densities(one, judging, model.grid) for one in model.members]
+    _enough(judging, usable, model)
+    own = [one.density(judging.columns) if unseen else honest_density(one, judging) for one in model.members]
+    found = [
+        pdf.rebin(density, one.grid, model.grid) for density, one in zip(own, model.members, strict=True)
+    ]
     told = np.all([np.isfinite(density[:, 0]) for density in found], axis=0)
     judging, found = judging[told], [density[told] for density in found]
-    if len(judging) < LEAST_JUDGING:
-        raise BadInput(
-            f"{len(judging)} galaxies of {len(usable)} with a redshift from {model.grid.z_min:g} to "
-            f"{model.grid.z_max:g} have an estimate by each of {', '.join(members)} and lie where none was "
-            f"trained; {LEAST_JUDGING} are needed: give more redshifts, and train all models on one table"
-        )
+    _enough(judging, usable, model)
     magnitude = model.magnitude(read_photometry(judging.columns, model.bands, whole=False))
     known = found, judging.z, magnitude
     learned = _learned(model, *known, seed)
@@ -114,10 +113,13 @@ def _usable(model: CombinedModel, sample: TrainingRows) -> TrainingRows:
     return sample[rows[np.lexsort((sample.z[rows], sample.healpix[rows]))]]
 
 
-def _densities(member: Member, rows: TrainingRows, grid: RedshiftGrid) -> Float32:
-    if not len(rows):
-        return np.empty((0, grid.n), dtype=np.float32)
-    return pdf.rebin(honest_density(member, rows), member.grid, grid)
+def _enough(judging: TrainingRows, usable: TrainingRows, model: CombinedModel) -> None:
+    if len(judging) < LEAST_JUDGING:
+        raise BadInput(
+            f"{len(judging)} galaxies of {len(usable)} with a redshift from {model.grid.z_min:g} to "
+            f"{model.grid.z_max:g} have an estimate by each of {', '.join(model.names)} and lie where none "
+            f"was trained; {LEAST_JUDGING} are needed: give more redshifts, and train all models on one table"
+        )
 
 
 def _learned(
