@@ -5,17 +5,18 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-from astrolake.job import Job, JobArgs, JobContext, Outcome, flag, main
+from astrolake.job import Job, JobContext, LearningArgs, Outcome, flag, main
 from astrolake.photoz.spark_training import train_on_tables
 from astrolake.photoz.train_options import METHODS, UNITS, TrainOptions
 from astrolake.schema import MODELS
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainPhotozArgs(JobArgs):
+class TrainPhotozArgs(LearningArgs):
     """Flags of train_photoz."""
 
     method: str = flag("random_forest", help="how redshifts are told", choices=METHODS)
+    models: tuple[str, ...] = flag((), help="of combined: two or more models of the lake, names or ids")
     name: str = flag("", help="what the model is called (the method)")
     table: str = flag("objects", help="table of the photometry")
     spec_table: str = flag(help="table with spectroscopic redshifts; may be the same")
@@ -32,15 +33,6 @@ class TrainPhotozArgs(JobArgs):
     z_min: float = flag(0.0, help="first redshift of the grid")
     z_max: float = flag(3.0, help="last redshift of the grid; spectra beyond are left out")
     z_step: float = flag(0.01, help="its step")
-    n_trees: int = flag(500, help="trees of a forest, rounds of boosting (500, of gbt rather 100)")
-    max_depth: int = flag(20, help="depth of a tree (of gbt and xgboost rather 6)")
-    max_bins: int = flag(128, help="thresholds of a feature that are tried")
-    min_instances: int = flag(1, help="galaxies of a leaf, at least")
-    learning_rate: float = flag(0.1, help="of boosting")
-    epochs: int = flag(60, help="times that a network sees each galaxy")
-    cross_validate: bool = flag(False, help="choose among a few settings of trees by cross-validation")
-    max_training_rows: int = flag(1_000_000, help="sample that is collected; MLlib grows trees on all rows")
-    seed: int = flag(1, help="of everything random")
 
     def check(self) -> None:
         """Refuse what no training could use, before Spark starts."""

@@ -13,6 +13,7 @@ from astrolake.lake.delta import read_snapshot
 from astrolake.lake.lake import Lake
 from astrolake.lake.runs import read_runs
 from astrolake.lake.sql import run_query
+from astrolake.photoz import PhotozEstimator
 from astrolake.photoz.model_store import choose
 
 pytestmark = pytest.mark.spark
@@ -149,13 +150,19 @@ def test_partitions_do_not_change_estimates_and_methods_stay_apart(estimates, ca
     assert len(files) > 4
 
 
-def test_a_network_is_trained_on_an_existing_cross_match(train, catalogs, run_job):
+@pytest.fixture(scope="module")
+def network(train, catalogs, run_job) -> dict:
     code, _ = run_job(
         "crossmatch_catalogs", "--lake", catalogs.uri, "--left", "galaxies", "--right", "spectra"
     )
     assert code == 0
     code, summary = train("--method", "neural_network", "--epochs", 6)
-    assert (code, summary["rows_in"]) == (0, 900)
+    assert code == 0
+    return summary
+
+
+def test_a_network_is_trained_on_an_existing_cross_match(network, catalogs, run_job):
+    assert network["rows_in"] == 900
     inputs = [
         run["inputs"]
         for run in read_runs(catalogs, ["inputs", "job"]).to_pylist()
@@ -167,6 +174,65 @@ def test_a_network_is_trained_on_an_existing_cross_match(train, catalogs, run_jo
     found = photoz(catalogs, "neural_network")
     error = ((found["z_phot"] - truth) / (1 + truth))[2:]
     assert 1.4826 * np.median(np.abs(error - np.median(error))) < 0.08
+
+
+def test_models_are_combined_as_python_combines_them(forest, network, train, catalogs, run_job, tmp_path):
+    names = ("forest", "neural_network")
+    code, summary = train("--method", "combined", "--models", *names, "--name", "both")
+    assert (code, summary["rows_in"]) == (0, 900)
+    rows = run_query(catalogs, "SELECT * FROM models").to_pylist()
+    (row,) = (row for row in rows if row["name"] == "both")
+    models = {name: choose(catalogs.storage, rows, name) for name in names}
+    params, metrics = json.loads(row["params"]), json.loads(row["metrics"])
+    assert params["models"] == {name: one.model_id for name, one in models.items()}
+    assert row["n_validation"] == metrics["n"] == metrics["members"]["forest"]["n"]
+    assert row["n_train"] + row["n_validation"] == 899
+    assert metrics["cde_loss"] < metrics["members"]["forest"]["cde_loss"]
+    code, _ = estimate(run_job, catalogs, "--model", "both", "--pdf-step", 0.02)
+    assert code == 0
+    of_job = photoz(catalogs, "both")
+
+    sky = galaxies(np.random.default_rng(3))
+    known = sky[(sky["id"] < SPECTRA) & (sky["id"] % 10 != 9)]
+    api = PhotozEstimator()
+    data = api.prepare_training_data(known, "z_true", [f"mag_{b}" for b in BANDS])
+    model = api.combine({name: one.load() for name, one in models.items()}, data)
+    assert model.pool == choose(catalogs.storage, rows, "both").load().pool
+    assert model.metrics == metrics
+    found = api.predict(model, sky, pdf_step=0.02)
+    # products of matrices round by the number of rows
+    for name in ("z_phot", "z_lo95", "odds", "n_bands", "support_distance", "photoz_flags"):
+        np.testing.assert_allclose(of_job[name], found[name], rtol=1e-5, atol=1e-6, err_msg=name)
+    np.testing.assert_allclose(np.stack(of_job["pdf"][1:]), np.stack(found["pdf"][1:]), atol=1e-4)
+    one, other = (api.predict(stored.load(), sky)["z_phot"] for stored in models.values())
+    apart = of_job["photoz_flags"].to_numpy() & 2 > 0
+    # a forest of 16 leaves is often sure of the wrong redshift
+    assert 0.02 < apart.mean() < 0.4
+    assert np.abs(one - other)[apart].median() > 2 * np.abs(one - other)[~apart].median()
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "message"),
+    [
+        (
+            ("--models", "forest", "oracle"),
+            2,
+            "--models oracle: the lake has no such model; it has [",
+        ),
+        (("--models", "forest"), 2, "name at least two"),
+        (("--models", "forest", "combined"), 2, "the combination itself is called so"),
+        (("--models", "forest", "forest"), 2, "each once"),
+        (
+            ("--models", "forest", "neural_network", "--z-max", 2.0),
+            2,
+            "leave them out, or give those of the models",
+        ),
+        (("--models", "forest", "neural_network", "--spec-where", "z < 0.1"), 1, "100 are needed"),
+    ],
+)
+def test_what_cannot_be_combined_is_said(network, forest, train, caplog, flags, code, message):
+    assert train("--method", "combined", *flags)[0] == code
+    assert message in caplog.text
 
 
 @pytest.mark.parametrize(

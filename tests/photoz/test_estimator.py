@@ -8,9 +8,7 @@ from astropy.table import Table
 
 from astrolake.errors import BadArguments, BadInput, MissingColumns
 from astrolake.photoz import PhotozEstimator
-from astrolake.photoz.combine import learn_pool
 from astrolake.photoz.flags import PhotozFlag
-from astrolake.photoz.grid import RedshiftGrid
 from astrolake.photoz.python_tables import as_frame, chosen_columns, with_redshifts
 
 FEATURES = [
@@ -100,6 +98,11 @@ def test_template_fitting_by_the_documented_call(sky, tmp_path):
     errors = ["u_err", "g_err", "r_err", "i_err", "z_err"]
     fit = photoz.fit_templates(catalog, bands, errors, templates, [0, 1])
     np.testing.assert_array_equal(photoz.predict(fit, catalog)["z_phot"], redshifts["z_phot"])
+    known = catalog.assign(z_spec=catalog["z_spec"].where(catalog.index % 4 > 0))
+    held = photoz.fit_templates(known, bands, errors, templates, [0, 1], spec_z="z_spec", held_back=True)
+    told = held.provenance
+    assert told["n_train"] + told["n_validation"] == 600
+    assert held.metrics["n"] == told["n_validation"] > 60
 
 
 @pytest.mark.spark
@@ -202,25 +205,39 @@ def test_clear_errors(tmp_path, sky):
     np.testing.assert_array_equal(loaded["z_phot"], photoz.predict(model, sky[1])["z_phot"])
 
 
-def test_combined_estimates_flag_disagreement(sky):
-    grid = RedshiftGrid(0.0, 1.0, 0.01)
-    z = sky[1]["z_spec"].to_numpy()
-    rng = np.random.default_rng(1)
-
-    def method(sigma):
-        mean = z + sigma * rng.standard_normal(z.size)
-        pdf = np.exp(-0.5 * ((grid.z - mean[:, None]) / sigma) ** 2).astype(np.float32)
-        return pd.DataFrame({"object_id": sky[1]["object_id"], "photoz_flags": 8, "pdf": list(pdf)}), pdf
-
-    (one, pdf), (other, other_pdf) = method(0.03), method(0.04)
-    other_pdf[0] = np.exp(-0.5 * ((grid.z - ((z[0] + 0.5) % 1)) / 0.04) ** 2)
-    other["pdf"] = list(other_pdf)
-    found = PhotozEstimator().combine(one, other, learn_pool([pdf, other_pdf], z, grid), grid)
-    assert found["photoz_flags"][0] == 8 | PhotozFlag.METHODS_DISAGREE
-    assert (found["photoz_flags"][1:] == 8).mean() > 0.97
-    assert np.std(found["z_phot"][1:] - z[1:]) < 0.028
-    with pytest.raises(BadArguments, match="no column pdf"):
-        PhotozEstimator().combine(one.drop(columns="pdf"), other, learn_pool([pdf, other_pdf], z, grid), grid)
+def test_models_are_combined_on_galaxies_that_none_was_trained_on(sky, tmp_path):
+    photoz = PhotozEstimator()
+    table = sky[0].drop(columns=["ra", "dec"])
+    halves = [photoz.prepare_training_data(table, "z_spec", f) for f in (FEATURES[:3], FEATURES[2:5])]
+    models = {
+        name: photoz.train_ml_model(data, "xgboost", n_estimators=30, max_depth=4, z_range=(0, 1))
+        for name, data in zip(("blue", "red"), halves, strict=True)
+    }
+    model = photoz.combine(models, halves[0])
+    assert model.provenance["n_validation"] == models["blue"].provenance["n_validation"]
+    found = {k: photoz.predict(m, sky[1]) for k, m in {**models, "both": model}.items()}
+    loss = {k: photoz.evaluate(f["z_phot"], f["z_spec"])["rms"] for k, f in found.items()}
+    assert loss["both"] < 0.95 * min(loss["blue"], loss["red"])
+    # the calibrated halves agree but where a band is wrong
+    wrong = sky[1][:50].assign(u_mag=sky[1]["u_mag"] + 1.5)
+    apart, few = (
+        (frame["photoz_flags"].to_numpy() & PhotozFlag.METHODS_DISAGREE > 0).mean()
+        for frame in (photoz.predict(model, wrong), found["both"])
+    )
+    assert apart > 0.15
+    assert few < 0.02
+    # files in place of models, and one file of the whole
+    for name, one in models.items():
+        one.save(tmp_path / name)
+    again = photoz.combine({name: tmp_path / name for name in models}, halves[0])
+    assert again.to_bytes() == model.to_bytes()
+    model.save(tmp_path / "both.npz")
+    np.testing.assert_array_equal(
+        photoz.predict(tmp_path / "both.npz", sky[1])["z_phot"], found["both"]["z_phot"]
+    )
+    # without positions the galaxies held back are known by the table they were drawn from
+    with pytest.raises(BadInput, match="trained on another table"):
+        photoz.combine(models, photoz.prepare_training_data(table[1:], "z_spec", FEATURES[:5]))
 
 
 def test_redshifts_that_are_none_and_objects_without_bands_are_not_trained_on(sky):

@@ -77,6 +77,21 @@ class ImageArgs(JobArgs):
     where: str = flag("", help='SQL condition on the table images, e.g. "mjd > 59000"')
 
 
+@dataclass(frozen=True, kw_only=True)
+class LearningArgs(JobArgs):
+    """Flags of a job that trains: how trees and networks learn."""
+
+    n_trees: int = flag(500, help="trees of a forest, rounds of boosting (500, of gbt rather 100)")
+    max_depth: int = flag(20, help="depth of a tree (of gbt and xgboost rather 6)")
+    max_bins: int = flag(128, help="thresholds of a feature that are tried")
+    min_instances: int = flag(1, help="galaxies of a leaf, at least")
+    learning_rate: float = flag(0.1, help="of boosting")
+    epochs: int = flag(60, help="times that a network sees each galaxy")
+    cross_validate: bool = flag(False, help="choose among a few settings of trees by cross-validation")
+    max_training_rows: int = flag(1_000_000, help="sample that is collected; MLlib grows trees on all rows")
+    seed: int = flag(1, help="of everything random")
+
+
 def s3_options(endpoint_url: str, region: str) -> dict[str, str]:
     """Return object-store options for an endpoint and a region, each empty when not given."""
     options = {"AWS_ENDPOINT_URL": endpoint_url, "AWS_REGION": region}

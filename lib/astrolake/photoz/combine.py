@@ -66,6 +66,11 @@ class Pool:
         ):
             raise BadArguments(f"weights {self.weights}: give finite numbers, none below 0 and not all 0")
 
+    @property
+    def mixes(self) -> bool:
+        """Whether more than one method has a say."""
+        return sum(weight > 0 for weight in self.weights) > 1
+
     def __call__(self, pdfs: Sequence[ArrayLike], grid: RedshiftGrid) -> Float32:
         """Return the pooled densities.
 
@@ -166,6 +171,22 @@ def learn_pool(
         if record[kind] < least and pooled.improves_on(judged[f"method {single}"]):
             chosen, least = Pool(kind, _weights(kind, sample, z, grid, loss)), record[kind]
     return Pool(chosen.kind, chosen.weights, record)
+
+
+def held_out(pool: Pool, pdfs: Sequence[ArrayLike], true: ArrayLike, grid: RedshiftGrid) -> Float32:
+    """Return pooled densities of galaxies, each under weights learned from others, (n, grid.n).
+
+    Parameters
+    ----------
+    pool : Pool
+        What `learn_pool` made of these galaxies; where it is one method alone, densities are this one's.
+    pdfs, true, grid
+        As for `learn_pool`; every galaxy has all densities and a redshift.
+    """
+    densities = _checked(pdfs, grid, len(pool.weights))
+    if not pool.mixes:
+        return pool(densities, grid)
+    return _held_out(pool.kind, densities, np.asarray(true, dtype=np.float64), grid, "cde")
 
 
 class _Judged:

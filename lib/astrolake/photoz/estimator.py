@@ -4,38 +4,39 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from astrolake.errors import BadArguments, MissingColumns
 from astrolake.photoz import artifact, metrics
-from astrolake.photoz.combine import Pool, disagree
+from astrolake.photoz.combined import CombinedModel
 from astrolake.photoz.evaluation_table import evaluation_table
-from astrolake.photoz.features import ExtraColumn, FeatureSpec
+from astrolake.photoz.features import FeatureSpec
 from astrolake.photoz.filters import load_filters
-from astrolake.photoz.flags import PhotozFlag
 from astrolake.photoz.grid import RedshiftGrid
+from astrolake.photoz.held_out import DRAWN
 from astrolake.photoz.local_trees import grow_locally
 from astrolake.photoz.model_store import estimator_of
-from astrolake.photoz.pdf import summarise
-from astrolake.photoz.photometry import BandColumns
 from astrolake.photoz.prior import MagnitudePrior
 from astrolake.photoz.python_tables import (
+    TrainingData,
     as_frame,
     chosen_columns,
     columns_of,
+    drawn_for,
     healpix_of,
     with_redshifts,
     write_parquet,
 )
 from astrolake.photoz.template_fit import TemplateFit
 from astrolake.photoz.templates import TemplateSet, load_templates
-from astrolake.photoz.train_model import TrainingPlan, TreeSettings, fit_model
+from astrolake.photoz.train_combined import combine_members
+from astrolake.photoz.train_model import TrainingPlan, TreeSettings, fit_held_back, fit_model
 from astrolake.photoz.training_set import SkySplit, TrainingRows, band_columns
 from astrolake.photoz.trees import TreeEnsemble
 
@@ -47,27 +48,6 @@ _TREES: dict[str, dict[str, Any]] = {
     "gbt": {"n_trees": 100, "max_depth": 6},
     "xgboost": {"n_trees": 300, "max_depth": 8},
 }
-_NO_PDF = "the estimates have no column pdf: predict or fit with pdf_step above 0"
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """Objects with spectroscopic redshifts, and what is learned from.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Photometry and z_spec.
-    bands, extra
-        Columns to learn from.
-    """
-
-    table: pd.DataFrame
-    bands: tuple[BandColumns, ...]
-    extra: tuple[ExtraColumn, ...]
-
-    def __len__(self) -> int:
-        return len(self.table)
 
 
 class PhotozEstimator:
@@ -165,6 +145,7 @@ class PhotozEstimator:
         filter_names: Mapping[str, str] | None = None,
         spec_z: str | None = None,
         prior: MagnitudePrior | None = None,
+        held_back: bool = False,
         **options: Any,
     ) -> TemplateFit:
         """Return templates made ready for catalogs like this one, which `predict` takes.
@@ -188,6 +169,9 @@ class PhotozEstimator:
             calibration of the densities are learned. Without it densities are as the errors have them.
         prior : MagnitudePrior, optional
             Flat by default; learned where `spec_z` is given.
+        held_back : bool
+            Whether to learn as the job does, without a fifth of the sky, which then gives the fit's `metrics`
+            and lets `combine` weigh it against other models.
         **options
             Of `TemplateFit.make`: igm_model, cache, template_error, floor.
 
@@ -202,10 +186,17 @@ class PhotozEstimator:
         fit = TemplateFit.make(templates or self.load_templates(), curves, bands, grid, prior, **options)
         if spec_z is None:
             return fit
-        columns = columns_of(as_frame(catalog, "the catalog"))
+        frame = as_frame(catalog, "the catalog")
+        columns = columns_of(frame)
         if spec_z not in columns:
             raise MissingColumns("the catalog", [spec_z], list(columns))
-        return fit.calibrated(columns, columns[spec_z], learn_prior=prior is None)
+        if not held_back:
+            return fit.calibrated(columns, columns[spec_z], learn_prior=prior is None)
+        sample, drawn = self._sample(
+            frame[np.isfinite(columns[spec_z])].assign(z_spec=lambda rows: rows[spec_z])
+        )
+        fit = fit_held_back(fit, sample, SkySplit.of(sample.healpix), learn_prior=prior is None)
+        return replace(fit, provenance={**fit.provenance, DRAWN: drawn})
 
     def prepare_training_data(self, photometry: Any, spec_z: Any, features: Sequence[str]) -> TrainingData:
         """Return the objects with spectroscopic redshifts, to train on.
@@ -282,9 +273,7 @@ class PhotozEstimator:
         grid = RedshiftGrid(float(z_range[0]), float(z_range[1]), z_resolution)
         plan = TrainingPlan(model_type, training_data.bands, training_data.extra, grid, settings)
         frame = training_data.table
-        healpix = healpix_of(frame, self.seed)
-        sample = TrainingRows(columns_of(frame), frame["z_spec"].to_numpy(np.float64), healpix)
-        split = SkySplit.of(healpix)
+        sample, drawn = self._sample(frame)
 
         def grow(
             spec: FeatureSpec, settings: TreeSettings, training: TrainingRows
@@ -292,8 +281,8 @@ class PhotozEstimator:
             features = spec.transform(spec.read(training.columns, "the training table"))
             return grow_locally(features, training.z, settings), settings
 
-        model, params = fit_model(plan, sample, split, grow)
-        return replace(model, provenance={**model.provenance, "params": params})
+        model, params = fit_model(plan, sample, SkySplit.of(sample.healpix), grow)
+        return replace(model, provenance={**model.provenance, DRAWN: drawn, "params": params})
 
     def predict(
         self,
@@ -324,10 +313,8 @@ class PhotozEstimator:
         MissingColumns, BadInput
             When the catalog lacks what the model reads, or a file is no model.
         """
-        if isinstance(model, str | os.PathLike):
-            model = estimator_of(artifact.read(model), str(model))
         frame = as_frame(catalog, "the catalog")
-        found = model.estimate(columns_of(frame), pdf_step=pdf_step)
+        found = _loaded(model).estimate(columns_of(frame), pdf_step=pdf_step)
         return _joined(frame, found, output)
 
     def evaluate(
@@ -352,30 +339,41 @@ class PhotozEstimator:
         """Return the accuracy in bins of a magnitude or redshift, or by type: see `evaluation_table`."""
         return evaluation_table(metrics.compare(predicted, true, photo_z_err), by, bins, seed=self.seed)
 
-    def combine(self, one: pd.DataFrame, other: pd.DataFrame, pool: Pool, grid: RedshiftGrid) -> pd.DataFrame:
-        """Return the estimates that two methods make together.
+    def combine(
+        self, models: Mapping[str, Any], training_data: TrainingData, *, unseen: bool = False
+    ) -> CombinedModel:
+        """Return models combined, as the job does it; `predict` takes the result, `save` makes it one file.
 
         Parameters
         ----------
-        one, other : DataFrame
-            The same objects in the same order, from `predict` or `template_fitting`, with pdf on `grid`.
-        pool : Pool
-            From `combine.learn_pool`, on objects with redshifts.
-        grid : RedshiftGrid
-            Of the column pdf.
+        models : mapping of str to model or path
+            From `train_ml_model`, and `fit_templates` with ``held_back=True``, of the same training data.
+        training_data : TrainingData
+            Galaxies with redshifts. Weights and calibration are learned from those that none of the models
+            was trained on.
+        unseen : bool
+            Whether that is true of all of them.
 
-        Returns
-        -------
-        DataFrame
-            `one` with the redshifts of the pooled densities; photoz_flags has the bits of both, and
-            METHODS_DISAGREE where their densities exclude each other.
+        Raises
+        ------
+        BadArguments, BadInput, MissingColumns
+            As `train_combined.combine_members`; fewer than 100 such galaxies are not enough.
         """
-        first, second = (_densities(frame, grid) for frame in (one, other))
-        pooled = pool([first, second], grid)
-        flags = [frame["photoz_flags"].to_numpy(np.int32) for frame in (one, other)]
-        apart = disagree(first, second, grid)
-        joined = flags[0] | flags[1] | np.where(apart, PhotozFlag.METHODS_DISAGREE, 0).astype(np.int32)
-        return _joined(one, {**summarise(pooled, grid), "photoz_flags": joined, "pdf": pooled}, None)
+        members = {name: _loaded(model) for name, model in models.items()}
+        sample, drawn = self._sample(training_data.table)
+        return combine_members(members, sample, drawn, unseen=unseen, seed=self.seed)[0]
+
+    def _sample(self, frame: pd.DataFrame) -> tuple[TrainingRows, str | None]:
+        """Return galaxies with redshifts, and what tells a table without positions from others."""
+        healpix = healpix_of(frame, self.seed)
+        rows = TrainingRows(columns_of(frame), frame["z_spec"].to_numpy(np.float64), healpix)
+        return rows, drawn_for(frame, self.seed)
+
+
+def _loaded(model: Any) -> Any:
+    if isinstance(model, str | os.PathLike):
+        return estimator_of(artifact.read(model), str(model))
+    return model
 
 
 def _joined(
@@ -387,10 +385,3 @@ def _joined(
     if output is not None:
         write_parquet(result, str(output))
     return result
-
-
-def _densities(frame: pd.DataFrame, grid: RedshiftGrid) -> NDArray[np.float32]:
-    if "pdf" not in frame.columns:
-        raise BadArguments(_NO_PDF)
-    none = np.full(grid.n, np.nan, dtype=np.float32)
-    return np.stack([none if row is None else np.asarray(row, dtype=np.float32) for row in frame["pdf"]])

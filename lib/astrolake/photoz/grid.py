@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -64,7 +65,18 @@ class RedshiftGrid:
 
     def coarser(self, step: float) -> RedshiftGrid:
         """Return the grid with about this step from the same z_min, whose last redshift reaches z_max."""
+        if step == self.step:
+            return self
         if step < self.step:
             raise BadArguments(f"a step of {step} is finer than the grid's {self.step}")
         steps = int(np.ceil((self.z_max - self.z_min) / step - 1e-6))
         return RedshiftGrid(self.z_min, self.z_min + steps * step, step)
+
+
+def common_grid(grids: Sequence[RedshiftGrid]) -> RedshiftGrid:
+    """Return the grid of the finest step that reaches from the lowest to the highest redshift of all."""
+    if len(set(grids)) == 1:
+        return grids[0]
+    z_min, step = min(grid.z_min for grid in grids), min(grid.step for grid in grids)
+    steps = int(np.ceil((max(grid.z_max for grid in grids) - z_min) / step - 1e-6))
+    return RedshiftGrid(z_min, z_min + steps * step, step)

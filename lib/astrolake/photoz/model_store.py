@@ -17,8 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from astrolake.errors import BadArguments, BadInput
 from astrolake.lake.storage import Storage
-from astrolake.photoz import artifact
+from astrolake.photoz import artifact, combined
 from astrolake.photoz.grid import RedshiftGrid
+from astrolake.photoz.members import member_columns, member_of
 from astrolake.photoz.model import PhotozModel
 from astrolake.photoz.template_fit import TemplateFit
 from astrolake.schema import MODELS
@@ -29,7 +30,7 @@ _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 
 
 class Estimator(Protocol):
-    """What estimates redshifts: a learned model or a template fit."""
+    """What estimates redshifts: a learned model, a template fit, or a combination of these."""
 
     @property
     def grid(self) -> RedshiftGrid:
@@ -121,24 +122,17 @@ def estimator_of(content: bytes, name: str) -> Estimator:
     BadInput
         When it is no model, damaged, or of a newer version.
     """
-    # Their import makes the learners known by name.
-    from astrolake.photoz import forest, network  # noqa: F401
-
-    kind = artifact.from_bytes(content, name)[0]
-    if kind == "learned":
-        return PhotozModel.from_bytes(content, name)
-    if kind == "template_fit":
-        return TemplateFit.from_bytes(content, name)
-    raise BadInput(f"{name} holds a {kind!r}, which estimates no redshifts")
+    if artifact.from_bytes(content, name)[0] == combined.KIND:
+        return combined.CombinedModel.from_bytes(content, name)
+    return member_of(content, name)
 
 
 def needed_columns(model: Estimator) -> tuple[str, ...]:
     """Return the columns that a catalog must have."""
-    if isinstance(model, PhotozModel):
-        return model.features.columns
-    if isinstance(model, TemplateFit):
-        found = [name for band in model.columns for name in (band.value, band.error) if name is not None]
-        return tuple(dict.fromkeys(found))
+    if isinstance(model, combined.CombinedModel):
+        return model.columns
+    if isinstance(model, PhotozModel | TemplateFit):
+        return member_columns(model)
     raise BadInput(f"a {type(model).__name__} does not say which columns it reads")
 
 
@@ -189,7 +183,9 @@ def model_row(
     return pa.Table.from_pylist([row], schema=schema)
 
 
-def choose(lake: Storage, rows: Sequence[Mapping[str, Any]], wanted: str) -> StoredModel:
+def choose(
+    lake: Storage, rows: Sequence[Mapping[str, Any]], wanted: str, flag: str = "--model"
+) -> StoredModel:
     """Return the model of that id, else the newest of that name, among rows of `models`.
 
     Raises
@@ -202,9 +198,7 @@ def choose(lake: Storage, rows: Sequence[Mapping[str, Any]], wanted: str) -> Sto
     ]
     if not found:
         names = sorted({row["name"] for row in rows})
-        raise BadArguments(
-            f"--model {wanted}: the lake has no such model; it has {names}, or give a model_id"
-        )
+        raise BadArguments(f"{flag} {wanted}: the lake has no such model; it has {names}, or give a model_id")
     row = max(found, key=lambda row: (row["created"], row["model_id"]))
     return StoredModel(lake, row["model_id"], row["name"], row["sha256"])
 

@@ -151,9 +151,12 @@ def _cdf_at(pdf: Float32, place: Float64, out: Float64) -> None:
 
 
 def rebin(pdf: NDArray[np.floating], grid: RedshiftGrid, coarse: RedshiftGrid) -> Float32:
-    """Return densities on another grid; probability beyond its ends goes to its first and last bins."""
-    result: Float32 = _rows(pdf, grid) @ overlap_matrix(grid, coarse)
-    return result
+    """Return densities on another grid; probability beyond its ends goes to its first and last bins.
+
+    On the same grid they are returned as they are, not copied.
+    """
+    rows = _rows(pdf, grid)
+    return rows if coarse == grid else np.asarray(rows @ overlap_matrix(grid, coarse))
 
 
 def overlap_matrix(grid: RedshiftGrid, coarse: RedshiftGrid) -> Float32:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -31,6 +33,26 @@ _COLOUR = re.compile(r"([A-Za-z]\w*?)_([A-Za-z]\w*)")
 #: Columns that span decades: learners see their logarithm.
 _LOGARITHMIC = ("radius", "size", "flux", "_r50", "_r90", "area")
 _MATCH_RADIUS_ARCSEC = 1.0
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Objects with spectroscopic redshifts, and what is learned from.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Photometry and z_spec.
+    bands, extra
+        Columns to learn from.
+    """
+
+    table: pd.DataFrame
+    bands: tuple[BandColumns, ...]
+    extra: tuple[ExtraColumn, ...]
+
+    def __len__(self) -> int:
+        return len(self.table)
 
 
 def as_frame(source: Any, what: str) -> pd.DataFrame:
@@ -198,6 +220,14 @@ def healpix_of(frame: pd.DataFrame, seed: int = 1) -> np.ndarray[Any, np.dtype[n
     if {"ra", "dec"} <= set(frame.columns):
         return healpix29(*(frame[name].to_numpy(np.float64) for name in ("ra", "dec")))
     return np.random.default_rng(seed).integers(0, 12 << (2 * KEY_ORDER), len(frame))
+
+
+def drawn_for(frame: pd.DataFrame, seed: int = 1) -> str | None:
+    """Return what tells the table whose rows `healpix_of` drew cells for; None for tables with positions."""
+    if {"ra", "dec"} <= set(frame.columns):
+        return None
+    redshifts = frame["z_spec"].to_numpy(np.float64).tobytes()
+    return hashlib.sha256(redshifts + str(seed).encode()).hexdigest()[:16]
 
 
 def _read(path: str, what: str) -> pd.DataFrame:

@@ -20,12 +20,15 @@ from astrolake.lake.lake import Lake
 from astrolake.lake.reader import RegionReader, frame_of, require_columns, spark_fields
 from astrolake.lake.staging import STAGING, make_staging
 from astrolake.lake.storage import Storage
+from astrolake.photoz.combined import CombinedModel
 from astrolake.photoz.features import FeatureSpec
+from astrolake.photoz.grid import RedshiftGrid, common_grid
 from astrolake.photoz.model import PhotozModel
-from astrolake.photoz.model_store import model_row, needed_columns, store
-from astrolake.photoz.spark import model_frame
+from astrolake.photoz.model_store import choose, model_row, needed_columns, store
+from astrolake.photoz.spark import model_frame, stored_models
 from astrolake.photoz.spark_trees import best_settings, featured, grow
 from astrolake.photoz.template_fit import TemplateFit
+from astrolake.photoz.train_combined import combine_members
 from astrolake.photoz.train_model import TrainingPlan, TreeSettings, fit_model
 from astrolake.photoz.train_options import TrainOptions
 from astrolake.photoz.training_set import PARTS, PHOT, SkySplit, TrainingRows
@@ -33,6 +36,8 @@ from astrolake.photoz.trees import TreeEnsemble
 from astrolake.schema import HEALPIX_COLUMN
 from astrolake.sky.matching import match
 from astrolake.sky.positions import Positions
+
+Trained = PhotozModel | TemplateFit | CombinedModel
 
 #: Columns of the photometric side in the frame of matches (see `PHOT`); the other side's keep their names.
 _ID, _INDEX, _SEP = "phot_key", "phot_healpix", "sep_arcsec_of_match"
@@ -124,6 +129,10 @@ class Run(Protocol):
         """Return the newest version of a table."""
         ...
 
+    def read(self, table: str) -> DataFrame:
+        """Return the newest version of a table as a DataFrame."""
+        ...
+
     def persist(self, rows: DataFrame) -> DataFrame:
         """Keep rows until the run ends."""
         ...
@@ -142,21 +151,45 @@ def train_on_tables(run: Run, args: Any, options: TrainOptions) -> tuple[DataFra
         The others.
     """
     tables = TrainingTables.of(args, run.snapshot, run.lake.has_table)
-    plan = options.plan(tables.photometry.stored_names)
-    rows = run.persist(matched_rows(run.spark, tables, plan))
-    sample, count = sampled(rows, plan.columns, args.max_training_rows)
-    model, params = train(plan, rows, sample, scratch_of(run.lake.storage, run.run_id))
+    train_on = _combine_on if options.method == "combined" else _train_on
+    model, params, count = train_on(run, tables, options)
     row = stored_row(run.lake.storage, run.run_id, args.name, model, params, tables)
     return model_frame(run.spark, row), count
 
 
-def matched_rows(spark: SparkSession, tables: TrainingTables, plan: TrainingPlan) -> DataFrame:
+def _train_on(run: Run, tables: TrainingTables, options: TrainOptions) -> tuple[Trained, dict[str, Any], int]:
+    """Return a model of one method, its parameters, and the number of galaxies."""
+    plan = options.plan(tables.photometry.stored_names)
+    rows = run.persist(matched_rows(run.spark, tables, plan.columns, plan.grid))
+    sample, count = sampled(rows, plan.columns, options.max_training_rows)
+    return *train(plan, rows, sample, scratch_of(run.lake.storage, run.run_id)), count
+
+
+def _combine_on(
+    run: Run, tables: TrainingTables, options: TrainOptions
+) -> tuple[Trained, dict[str, Any], int]:
+    """Return a combination of models of the lake, its parameters, and the number of galaxies."""
+    known = stored_models(run.read("models"))
+    chosen = {name: choose(run.lake.storage, known, name, "--models") for name in options.models}
+    members: dict[str, Any] = {name: stored.load() for name, stored in chosen.items()}
+    grid = common_grid([member.grid for member in members.values()])
+    if options.grid not in (RedshiftGrid(), grid):
+        raise BadArguments(f"--z-min, --z-max, --z-step: leave them out, or give those of the models: {grid}")
+    columns = tuple(dict.fromkeys(name for model in members.values() for name in needed_columns(model)))
+    rows = run.persist(matched_rows(run.spark, tables, columns, grid))
+    sample, count = sampled(rows, columns, options.max_training_rows)
+    model, params = combine_members(members, sample, seed=options.seed)
+    return model, {"models": {name: one.model_id for name, one in chosen.items()}, **params}, count
+
+
+def matched_rows(
+    spark: SparkSession, tables: TrainingTables, columns: Sequence[str], grid: RedshiftGrid
+) -> DataFrame:
     """Return galaxies with redshifts on the grid.
 
-    Columns are phot_key, phot_healpix, z_spec and the photometry, ``phot_<n>`` for the n-th of the plan.
+    Columns are phot_key, phot_healpix, z_spec and the photometry, ``phot_<n>`` for the n-th of `columns`.
     Each object gets the nearest spectrum that meets the condition.
     """
-    columns, grid = plan.columns, plan.grid
     tables.check(columns)
     if tables.table == tables.spec_table:
         named = _phot_columns(tables, columns) | {_SEP: F.lit(0.0)}
@@ -289,7 +322,7 @@ def stored_row(
     lake: Storage,
     run_id: str,
     name: str,
-    model: PhotozModel | TemplateFit,
+    model: Trained,
     params: dict[str, Any],
     tables: TrainingTables,
 ) -> pa.Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -15,6 +15,7 @@ from astrolake.photoz.features import LEAST_ROWS, ExtraColumn, FeatureSpec, read
 from astrolake.photoz.filters import load_filters
 from astrolake.photoz.forest import ForestLearner, GbtLearner, XgboostLearner
 from astrolake.photoz.grid import RedshiftGrid
+from astrolake.photoz.held_out import ORDER
 from astrolake.photoz.learner import Learner
 from astrolake.photoz.metrics import evaluate
 from astrolake.photoz.model import PhotozModel
@@ -103,42 +104,67 @@ def fit_model(
         For fewer than 100 galaxies, for galaxies of one redshift, or when the parts of the sky
         leave too few to train or to judge.
     """
-    sample = _usable(plan, sample)
-    if np.ptp(sample.z) < plan.grid.step:
+    training, held = _divided(plan.bands, plan.grid, sample, split)
+    model: PhotozModel | TemplateFit
+    if plan.method == "neural_network":
+        model, params = _network(plan, training, held, split)
+    elif plan.method == "template":
+        filters = load_filters(plan.filters, [band.band for band in plan.bands])
+        fit = TemplateFit.make(load_templates(plan.template_set), filters, plan.bands, plan.grid)
+        model = _calibrated_fit(fit, training, held)
+        params = {"template_set": plan.template_set, "filters": plan.filters}
+    else:
+        spec = FeatureSpec.fit(training.columns, plan.bands, plan.extra)
+        trees, settings = grow(spec, plan.settings, training)
+        model, params = _calibrated(plan, spec, trees, training, held), asdict(settings)
+    seen = _seen(training, held, split)
+    return replace(model, provenance={**model.provenance, **seen}), params
+
+
+def fit_held_back(
+    fit: TemplateFit, sample: TrainingRows, split: SkySplit, learn_prior: bool = True
+) -> TemplateFit:
+    """Return a template fit that was calibrated and judged as `fit_model` does it."""
+    training, held = _divided(fit.columns, fit.grid, sample, split)
+    found = _calibrated_fit(fit, training, held, learn_prior)
+    return replace(found, provenance={**found.provenance, **_seen(training, held, split)})
+
+
+def _divided(
+    bands: Sequence[BandColumns], grid: RedshiftGrid, sample: TrainingRows, split: SkySplit
+) -> tuple[TrainingRows, TrainingRows]:
+    """Return the galaxies to train on and those to judge by: of part 0 of the sky."""
+    usable = _usable(bands, grid, sample)
+    if np.ptp(usable.z) < grid.step:
         raise BadInput(
-            f"all {len(sample)} redshifts are {sample.z[0]:.4g}: nothing can be learned; check --z-column"
+            f"all {len(usable)} redshifts are {usable.z[0]:.4g}: nothing can be learned; check --z-column"
         )
-    part = split.part(sample.healpix)
-    training, held = sample[part != 0], _thinned(sample[part == 0], MOST_HELD)
+    part = split.part(usable.healpix)
+    training, held = usable[part != 0], _thinned(usable[part == 0], MOST_HELD)
     if len(training) < LEAST_ROWS or len(held) < _LEAST_HELD:
         raise BadInput(
             f"{len(training)} galaxies to train on and {len(held)} to judge by lie in different parts of the "
             "sky; give more spectroscopic redshifts"
         )
-    model: PhotozModel | TemplateFit
-    if plan.method == "neural_network":
-        model, params = _network(plan, training, held, split)
-    elif plan.method == "template":
-        model, params = _template_fit(plan, training, held)
-    else:
-        spec = FeatureSpec.fit(training.columns, plan.bands, plan.extra)
-        trees, settings = grow(spec, plan.settings, training)
-        model, params = _calibrated(plan, spec, trees, training, held), asdict(settings)
-    counts = {"n_train": len(training), "n_validation": len(held)}
-    return replace(model, provenance={**model.provenance, **counts}), params
+    return training, held
 
 
-def _usable(plan: TrainingPlan, sample: TrainingRows) -> TrainingRows:
+def _usable(bands: Sequence[BandColumns], grid: RedshiftGrid, sample: TrainingRows) -> TrainingRows:
     """Return the galaxies with a redshift on the grid and at least one band."""
-    low, high = plan.grid.edges[[0, -1]]
-    observed = read_photometry(sample.columns, plan.bands, "the training table").observed.any(axis=1)
+    low, high = grid.edges[[0, -1]]
+    observed = read_photometry(sample.columns, bands, "the training table").observed.any(axis=1)
     usable = sample[observed & (sample.z >= low) & (sample.z <= high)]
     if len(usable) < LEAST_ROWS:
         raise BadInput(
-            f"{len(usable)} galaxies of {len(sample)} have a band and a redshift from {plan.grid.z_min} to "
-            f"{plan.grid.z_max}; at least {LEAST_ROWS} are needed to train on"
+            f"{len(usable)} galaxies of {len(sample)} have a band and a redshift from {grid.z_min} to "
+            f"{grid.z_max}; at least {LEAST_ROWS} are needed to train on"
         )
     return usable
+
+
+def _seen(training: TrainingRows, held: TrainingRows, split: SkySplit) -> dict[str, int]:
+    """Return what a model's provenance says of the galaxies it has learned from."""
+    return {"n_train": len(training), "n_validation": len(held), ORDER: split.order}
 
 
 def _calibrated(
@@ -199,17 +225,12 @@ def _network(
     return replace(model, metrics=judge(model, held)), asdict(settings)
 
 
-def _template_fit(
-    plan: TrainingPlan, training: TrainingRows, held: TrainingRows
-) -> tuple[TemplateFit, dict[str, Any]]:
+def _calibrated_fit(
+    fit: TemplateFit, training: TrainingRows, held: TrainingRows, learn_prior: bool = True
+) -> TemplateFit:
     """Return templates with zero points, prior and calibration learned from the training rows."""
-    filters = load_filters(plan.filters, [band.band for band in plan.bands])
-    templates = load_templates(plan.template_set)
-    fit = TemplateFit.make(templates, filters, plan.bands, plan.grid).calibrated(training.columns, training.z)
-    return replace(fit, metrics=judge(fit, held)), {
-        "template_set": plan.template_set,
-        "filters": plan.filters,
-    }
+    found = fit.calibrated(training.columns, training.z, learn_prior)
+    return replace(found, metrics=judge(found, held))
 
 
 def judge(model: PhotozModel | TemplateFit, rows: TrainingRows) -> dict[str, float]:

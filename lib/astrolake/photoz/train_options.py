@@ -11,12 +11,14 @@ from astrolake.photoz.features import LEAST_ROWS, ExtraColumn
 from astrolake.photoz.grid import RedshiftGrid
 from astrolake.photoz.model_store import checked_name
 from astrolake.photoz.photometry import Unit
-from astrolake.photoz.train_model import METHODS, TrainingPlan, TreeSettings
+from astrolake.photoz.train_model import METHODS as OF_ONE
+from astrolake.photoz.train_model import TrainingPlan, TreeSettings
 from astrolake.photoz.training_set import band_columns, object_bands
 
 __all__ = ["METHODS", "UNITS", "TrainOptions"]
 
 UNITS: tuple[str, ...] = get_args(Unit)
+METHODS = (*OF_ONE, "combined")
 #: MLlib's own limit.
 _DEEPEST = 30
 #: Arcseconds beyond which no match is one.
@@ -28,6 +30,7 @@ class TrainOptions:
     """The flags of train_photoz that need no table to be checked; see these."""
 
     method: str
+    models: tuple[str, ...]
     name: str
     radius_arcsec: float
     max_training_rows: int
@@ -81,9 +84,21 @@ class TrainOptions:
             raise BadArguments(f"--learning-rate {self.learning_rate}: give a rate above 0, 1 at most")
         if self.method == "template" and not self.filters:
             raise BadArguments("--filters is needed by --method template: a survey, or a directory of curves")
+        self._check_models()
         _ = self.grid
         if self.magnitudes:
             band_columns(self.magnitudes, self.errors, self.unit, self.bands)
+
+    def _check_models(self) -> None:
+        """Refuse models that could not be combined; BadArguments."""
+        if self.method != "combined":
+            if self.models:
+                raise BadArguments(f"--models is for --method combined, not for {self.method}")
+            return
+        if len(set(self.models)) < max(len(self.models), 2):
+            raise BadArguments(f"--models {' '.join(self.models)}: name at least two, each once")
+        if (called := self.name or self.method) in self.models:
+            raise BadArguments(f"--models {called}: the combination itself is called so; give another --name")
 
     @property
     def grid(self) -> RedshiftGrid:

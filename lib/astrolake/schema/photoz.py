@@ -69,7 +69,12 @@ MODELS = Table(
     columns=(
         Column("model_id", "string", "The model", ucd="meta.id;meta.main", nullable=False),
         Column("name", "string", "What it is called by", ucd="meta.id", nullable=False),
-        Column("method", "string", "template, random_forest, gbt, xgboost or neural_network", nullable=False),
+        Column(
+            "method",
+            "string",
+            "template, random_forest, gbt, xgboost, neural_network or combined",
+            nullable=False,
+        ),
         Column("uri", "string", "Its file", ucd="meta.ref.uri", nullable=False),
         Column("sha256", "string", "SHA-256 of the file's bytes", nullable=False),
         Column("features", "string", "Columns it reads and what it makes of them, as a JSON object"),
@@ -84,13 +89,14 @@ MODELS = Table(
         Column(
             "n_train",
             "int64",
-            "Galaxies it was trained on, those of n_validation not among them",
+            "Galaxies it was trained on (its members, if combined), those of n_validation not among them",
             ucd="meta.number",
         ),
         Column(
             "n_validation",
             "int64",
-            "Galaxies held back from training, which tell metrics; of trees, the calibration too",
+            "Galaxies held back from training, which tell metrics; of trees the calibration, of combinations "
+            "the weights too",
             ucd="meta.number",
         ),
         Column("z_min", "float64", "First redshift of the grid", ucd="src.redshift"),
