@@ -216,9 +216,7 @@ def _kernel(n_bands: int, width: int) -> Callable[..., None]:
                     c[z] = max(s[z] - gx * gx / xx, zero)
 
     @compiled_fast
-    def exact(
-        f: Float32, fluxes: Float32, weight: Float32, span: Int64, limit: Any, chi2: Float32
-    ) -> None:
+    def exact(f: Float32, fluxes: Float32, weight: Float32, span: Int64, limit: Any, chi2: Float32) -> None:
         """Write chi2 between two redshifts anew, as the sum of squares; not of templates beyond the limit."""
         for k in range(span[0] // width, (span[1] - 1) // width + 1):
             first, last = max(span[0] - k * width, 0), min(span[1] - k * width, width)
