@@ -14,11 +14,13 @@ from astrolake.errors import BadArguments, BadInput
 from astrolake.lake.declared import declared
 from astrolake.lake.delta import Snapshot
 from astrolake.lake.reader import frame_of, require_columns, spark_fields
-from astrolake.lake.staging import REPORT_FIELDS, Stager, StageSpec, report
-from astrolake.lake.writer import Replace
+from astrolake.lake.replace import Replace
+from astrolake.lake.staging import REPORT_FIELDS, Staged, Stager, StageSpec, report
+from astrolake.lake.writer import TableWriter
 from astrolake.photoz.model_store import Estimator, StoredModel, needed_columns
 from astrolake.schema import HEALPIX_COLUMN, PHOTOZ, Table
 from astrolake.schema.arrow import arrow_schema
+from astrolake.schema.spark import spark_schema
 
 ESTIMATED = "estimated"
 #: Rows that are estimated together: enough for the kernels, and a bound on the memory of a task.
@@ -148,12 +150,22 @@ def check_columns(rows: DataFrame, request: Request, model: Estimator) -> None:
     model.estimate(request.numbers_of(pa.Table.from_pandas(sample, preserve_index=False)))
 
 
-def replaced(spark: SparkSession, request: Request) -> Replace:
-    """Return what an estimate replaces: all of its method for its table."""
-    values = spark.range(1).select(
-        F.lit(request.method).alias("method"), F.lit(request.table).alias("source_table")
-    )
-    return Replace(("method", "source_table"), values, few=True)
+def replaced(writer: TableWriter, staged: Staged, table: Table, request: Request, *, some: bool) -> Replace:
+    """Return what estimates replace: all of their method for their table, or, of `some` objects, theirs.
+
+    Parameters
+    ----------
+    staged : Staged
+        The estimates.
+    table : Table
+        Declaration of the table that they go to.
+    """
+    named = F.lit(request.method).alias("method"), F.lit(request.table).alias("source_table")
+    if not some:
+        return Replace(("method", "source_table"), writer.spark.range(1).select(*named), few=True)
+    # Spark makes conditions on the rows that are there of the literals, and compares identifiers alone.
+    mine = writer.staged_frame(staged, spark_schema(table)).select("object_id", *named)
+    return Replace(("object_id", "method", "source_table"), mine)
 
 
 def stored_models(models: DataFrame) -> list[dict[str, object]]:
