@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -28,7 +29,7 @@ from astrolake.photoz.spark_trees import best_settings, featured, grow
 from astrolake.photoz.template_fit import TemplateFit
 from astrolake.photoz.train_model import TrainingPlan, TreeSettings, fit_model
 from astrolake.photoz.train_options import TrainOptions
-from astrolake.photoz.training_set import PARTS, PHOT, SkySplit, TrainingRows
+from astrolake.photoz.training_set import PARTS, PHOT, SAME_REDSHIFT, SkySplit, TrainingRows
 from astrolake.photoz.trees import TreeEnsemble
 from astrolake.schema import HEALPIX_COLUMN
 from astrolake.sky.matching import match
@@ -36,6 +37,9 @@ from astrolake.sky.positions import Positions
 
 #: Columns of the photometric side in the frame of matches (see `PHOT`); the other side's keep their names.
 _ID, _INDEX, _SEP = "phot_key", "phot_healpix", "sep_arcsec_of_match"
+#: Whether the redshifts of an object agree.
+AGREE = "redshifts_agree"
+_LOG = logging.getLogger("astrolake")
 
 
 @dataclass(frozen=True)
@@ -143,9 +147,13 @@ def train_on_tables(run: Run, args: Any, options: TrainOptions) -> tuple[DataFra
     """
     tables = TrainingTables.of(args, run.snapshot, run.lake.has_table)
     plan = options.plan(tables.photometry.stored_names)
-    rows = run.persist(matched_rows(run.spark, tables, plan))
+    matched = run.persist(matched_rows(run.spark, tables, plan))
+    rows = matched.where(AGREE).drop(AGREE)
+    if contradicting := matched.where(f"NOT {AGREE}").count():
+        _LOG.warning("%d objects are left out: their redshifts contradict each other", contradicting)
     sample, count = sampled(rows, plan.columns, args.max_training_rows)
     model, params = train(plan, rows, sample, scratch_of(run.lake.storage, run.run_id))
+    params = {**params, "n_contradicting": contradicting}
     row = stored_row(run.lake.storage, run.run_id, args.name, model, params, tables)
     return model_frame(run.spark, row), count
 
@@ -154,7 +162,8 @@ def matched_rows(spark: SparkSession, tables: TrainingTables, plan: TrainingPlan
     """Return galaxies with redshifts on the grid.
 
     Columns are phot_key, phot_healpix, z_spec and the photometry, ``phot_<n>`` for the n-th of the plan.
-    Each object gets the nearest spectrum that meets the condition.
+    Each object gets the nearest spectrum that meets the condition; `AGREE` is false where another of its
+    spectra contradicts that (see `training_set.one_redshift_each`, which does the same).
     """
     columns, grid = plan.columns, plan.grid
     tables.check(columns)
@@ -172,8 +181,11 @@ def matched_rows(spark: SparkSession, tables: TrainingTables, plan: TrainingPlan
     usable = rows.select(_ID, _INDEX, _SEP, z.alias("z_spec"), *names).where(
         (F.col("z_spec") >= grid.z_min - grid.step / 2) & (F.col("z_spec") <= grid.z_max + grid.step / 2)
     )
-    nearest = Window.partitionBy(_ID).orderBy(_SEP, "z_spec")
-    return usable.withColumn("place", F.row_number().over(nearest)).where("place = 1").drop("place", _SEP)
+    mine = Window.partitionBy(_ID)
+    low, high = F.min("z_spec").over(mine), F.max("z_spec").over(mine)
+    place = F.row_number().over(mine.orderBy(_SEP, "z_spec"))
+    found = usable.withColumns({AGREE: high - low <= SAME_REDSHIFT * (1 + low), "place": place})
+    return found.where("place = 1").drop("place", _SEP)
 
 
 def sampled(rows: DataFrame, columns: Sequence[str], most: int) -> tuple[TrainingRows, int]:
