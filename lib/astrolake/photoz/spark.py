@@ -56,13 +56,13 @@ class Request:
         """Columns to read."""
         return list(dict.fromkeys((HEALPIX_COLUMN, self.key, "ra", "dec", *self.columns)))
 
-    def numbers_of(self, rows: pa.Table) -> dict[str, np.ndarray]:
+    def photometry_of(self, rows: pa.Table) -> dict[str, pa.ChunkedArray]:
         """Return the photometry of some rows."""
-        return {name: _numbers(rows.column(name)) for name in self.columns}
+        return {name: rows.column(name) for name in self.columns}
 
     def rows_of(self, model: Estimator, version: str, rows: pa.Table) -> pa.Table:
         """Return the estimates of some rows as rows of `photoz`, but for run_id."""
-        found = model.estimate(self.numbers_of(rows), self.pdf_step, whole=False)
+        found = model.estimate(self.photometry_of(rows), self.pdf_step, whole=False)
         n = rows.num_rows
         arrays: dict[str, pa.Array] = {
             HEALPIX_COLUMN: rows.column(HEALPIX_COLUMN),
@@ -147,7 +147,7 @@ def check_columns(rows: DataFrame, request: Request, model: Estimator) -> None:
     estimated as not observed, and flagged.
     """
     sample = rows.select(*request.columns).limit(_SAMPLE).toPandas()
-    model.estimate(request.numbers_of(pa.Table.from_pandas(sample, preserve_index=False)))
+    model.estimate(request.photometry_of(pa.Table.from_pandas(sample, preserve_index=False)))
 
 
 def replaced(writer: TableWriter, staged: Staged, table: Table, request: Request, *, some: bool) -> Replace:
@@ -191,13 +191,6 @@ def _pieces(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
             held = []
     if held and sum(b.num_rows for b in held):
         yield pa.Table.from_batches(held)
-
-
-def _numbers(column: pa.ChunkedArray) -> np.ndarray:
-    """Return a column, nulls of numbers as NaN; what is no number is left for the model to refuse."""
-    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
-        column = column.cast(pa.float64())
-    return np.asarray(column.to_numpy())
 
 
 def _lists(densities: np.ndarray) -> pa.Array:
