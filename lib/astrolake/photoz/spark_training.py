@@ -219,6 +219,9 @@ def _joined(
         F.col("right_id").alias("match_right_id"),
         F.col("sep_arcsec").alias(_SEP),
     )
+    # A spectrum is of the object nearest to it, as without a cross-match.
+    nearest = Window.partitionBy("match_right_id").orderBy(_SEP, _ID)
+    matches = matches.withColumn("place", F.row_number().over(nearest)).where("place = 1").drop("place")
     on = theirs[tables.spec_key] == F.col("match_right_id")
     return theirs.join(matches, on, how="inner").join(ours, _ID, how="inner")
 
