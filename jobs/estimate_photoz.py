@@ -18,7 +18,7 @@ class EstimatePhotozArgs(JobArgs):
 
     model: str = flag(help="name of a model of train_photoz (its newest), or a model_id")
     table: str = flag("objects", help="table of the objects, with the columns that the model was trained on")
-    where: str = flag("", help='SQL condition on its rows, e.g. "mag_auto_i < 25"')
+    where: str = flag("", help='SQL condition on its rows, e.g. "mag_auto_i < 25"; other estimates stay')
     method_name: str = flag("", help="what the estimates are called in photoz (the name of the model)")
     pdf_step: float = flag(0.0, help="step in redshift of the column pdf (0: no PDFs)")
 
@@ -29,7 +29,7 @@ class EstimatePhotozArgs(JobArgs):
 
 
 def run(args: EstimatePhotozArgs, context: JobContext) -> Outcome:
-    """Estimate all objects and replace what this method had for the table; units are objects."""
+    """Estimate objects and replace what this method had for them, or for the table; units are objects."""
     models = stage.stored_models(context.read("models"))
     model = choose(context.lake.storage, models, args.model)
     snapshot = context.snapshot(args.table)
@@ -40,8 +40,9 @@ def run(args: EstimatePhotozArgs, context: JobContext) -> Outcome:
     stage.check_columns(rows, request, estimator)
     reports = stage.estimate_reports(rows, request, model, context.writer.stage_spec(table))
     staged, counts = collect_reports(reports)
-    what = stage.replaced(context.spark, request)
-    written = context.writer.replace_staged(staged.get(table.name, Staged()), table, what)
+    mine = staged.get(table.name, Staged())
+    what = stage.replaced(context.writer, mine, table, request, some=bool(args.where))
+    written = context.writer.replace_staged(mine, table, what)
     return Outcome(count, counts.get(stage.ESTIMATED, 0), 0, [written])
 
 

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from astrolake.job import Job, JobArgs, JobContext, Outcome, flag, main
 from astrolake.lake.listing import list_files
-from astrolake.lake.writer import Replace
+from astrolake.lake.replace import Replace
 from astrolake.photometry.image_tasks import IMAGE, KIND
 from astrolake.photometry.spark import rejects_of, scan_frame, settled_files
 from astrolake.schema import IMAGES

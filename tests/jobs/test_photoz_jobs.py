@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
+import signal
 
 import numpy as np
 import pandas as pd
 import pytest
+from killed_job import drive
 
-from astrolake.lake.delta import read_snapshot
+from astrolake.job import runner
+from astrolake.lake.delta import Commit, read_snapshot
 from astrolake.lake.lake import Lake
 from astrolake.lake.runs import read_runs
 from astrolake.lake.sql import run_query
@@ -49,7 +54,12 @@ def catalogs(run_job, tmp_path_factory) -> Lake:
     )
     spectra["zwarning"] = (spectra["zwarning"] == 9).astype(int)
     spectra.loc[spectra["zwarning"] == 1, "z"] = 0.9
-    spectra = spectra.iloc[:SPECTRA].assign(id=np.arange(SPECTRA) + 7000)
+    # farther ones, of 10 that agrees, of 11 and 12 that contradict, that of 12 doubtful
+    again = spectra.iloc[[10, 11, 12]].assign(
+        dec=lambda r: r["dec"] + 0.3 / 3600, z=lambda r: r["z"] + [0.001, 0.3, 0.3], zwarning=[0, 0, 1]
+    )
+    spectra = pd.concat([spectra.iloc[:SPECTRA], again])
+    spectra = spectra.assign(id=np.arange(SPECTRA + 3) + 7000)
     spectra.to_parquet(folder / "spectra.parquet")
     for table in ("galaxies", "spectra"):
         code, _ = run_job(
@@ -90,13 +100,14 @@ def photoz(lake: Lake, method: str) -> pd.DataFrame:
 
 
 def test_the_model_is_on_record_with_what_it_was_trained_on(forest, catalogs):
-    assert forest["rows_in"] == forest["rows_out"] == 900
+    assert forest["rows_in"] == forest["rows_out"] == 899
     (row,) = run_query(catalogs, "SELECT * FROM models WHERE name = 'forest'").to_pylist()
     assert (row["method"], row["training_table"], row["training_version"]) == ("random_forest", "galaxies", 0)
     assert (row["spec_table"], row["spec_version"], row["z_max"]) == ("spectra", 0, 1.2)
-    # one of the 900 was seen in no band; a fifth of the sky is held back
-    assert row["n_train"] + row["n_validation"] == 899
-    assert 0.1 < row["n_validation"] / 899 < 0.3
+    # of 900 one has two redshifts, one was seen in no band; a fifth of the sky is held back
+    assert row["n_train"] + row["n_validation"] == 898
+    assert 0.1 < row["n_validation"] / 898 < 0.3
+    assert json.loads(row["params"])["n_contradicting"] == 1
     params = json.loads(row["params"])
     assert (params["spec_where"], params["radius_arcsec"]) == ("zwarning = 0", 1.0)
     assert json.loads(row["metrics"])["n"] == row["n_validation"]
@@ -150,19 +161,49 @@ def test_partitions_do_not_change_estimates_and_methods_stay_apart(estimates, ca
     assert len(files) > 4
 
 
+def test_estimates_of_some_objects_leave_those_of_others(estimates, catalogs, run_job, tmp_path):
+    copy = Lake.open(str(shutil.copytree(catalogs.uri.removeprefix("file://"), tmp_path / "lake")))
+    flags = ("--model", "forest", "--max-rows", 250, "--where")
+    code, summary = estimate(run_job, copy, *flags, "mag_i < 20.5 AND id < 1400")
+    assert code == 0
+    found = photoz(copy, "forest")
+    fresh = found["run_id"] == summary["run_id"]
+    assert fresh.sum() == summary["rows_in"] == summary["rows_out"] == summary["rows_written"]["photoz"]
+    assert 100 < fresh.sum() < 1400
+    expected = estimates.assign(
+        run_id=found["run_id"],
+        pdf=estimates["pdf"].mask(fresh, None),
+        pdf_step=estimates["pdf_step"].mask(fresh),
+    )
+    pd.testing.assert_frame_equal(found, expected)
+
+    # Objects that moved a little are known by their key; those that are gone stay until all are estimated.
+    rows = galaxies(np.random.default_rng(3)).iloc[:1000].assign(dec=lambda r: r["dec"] + 0.05 / 3600)
+    rows.drop(columns="z_true").to_parquet(tmp_path / "moved.parquet")
+    code, _ = run_job("ingest_catalog", "--lake", copy.uri, "--input", tmp_path / "moved.parquet", "--table",
+                      "galaxies", "--id-column", "id")  # fmt: skip
+    assert code == 0
+    assert estimate(run_job, copy, *flags, "source_id >= 500")[0] == 0
+    some = photoz(copy, "forest")
+    assert some["object_id"].tolist() == list(range(N))
+    moved = some["object_id"].between(500, 999)
+    np.testing.assert_array_equal(some["dec"] > found["dec"], moved)
+    np.testing.assert_array_equal(some["z_phot"], found["z_phot"])
+    assert estimate(run_job, copy, *flags[:-1])[0] == 0
+    assert photoz(copy, "forest")["object_id"].tolist() == list(range(1000))
+
+
 @pytest.fixture(scope="module")
 def network(train, catalogs, run_job) -> dict:
-    code, _ = run_job(
-        "crossmatch_catalogs", "--lake", catalogs.uri, "--left", "galaxies", "--right", "spectra"
-    )
-    assert code == 0
+    flags = ("--left", "galaxies", "--right", "spectra", "--mode", "all")
+    assert run_job("crossmatch_catalogs", "--lake", catalogs.uri, *flags)[0] == 0
     code, summary = train("--method", "neural_network", "--epochs", 6)
     assert code == 0
     return summary
 
 
 def test_a_network_is_trained_on_an_existing_cross_match(network, catalogs, run_job):
-    assert network["rows_in"] == 900
+    assert network["rows_in"] == 899
     inputs = [
         run["inputs"]
         for run in read_runs(catalogs, ["inputs", "job"]).to_pylist()
@@ -179,21 +220,21 @@ def test_a_network_is_trained_on_an_existing_cross_match(network, catalogs, run_
 def test_models_are_combined_as_python_combines_them(forest, network, train, catalogs, run_job, tmp_path):
     names = ("forest", "neural_network")
     code, summary = train("--method", "combined", "--models", *names, "--name", "both")
-    assert (code, summary["rows_in"]) == (0, 900)
+    assert (code, summary["rows_in"]) == (0, 899)
     rows = run_query(catalogs, "SELECT * FROM models").to_pylist()
     (row,) = (row for row in rows if row["name"] == "both")
     models = {name: choose(catalogs.storage, rows, name) for name in names}
     params, metrics = json.loads(row["params"]), json.loads(row["metrics"])
     assert params["models"] == {name: one.model_id for name, one in models.items()}
     assert row["n_validation"] == metrics["n"] == metrics["members"]["forest"]["n"]
-    assert row["n_train"] + row["n_validation"] == 899
+    assert row["n_train"] + row["n_validation"] == 898
     assert metrics["cde_loss"] < metrics["members"]["forest"]["cde_loss"]
     code, _ = estimate(run_job, catalogs, "--model", "both", "--pdf-step", 0.02)
     assert code == 0
     of_job = photoz(catalogs, "both")
 
     sky = galaxies(np.random.default_rng(3))
-    known = sky[(sky["id"] < SPECTRA) & (sky["id"] % 10 != 9)]
+    known = sky[(sky["id"] < SPECTRA) & (sky["id"] % 10 != 9) & (sky["id"] != 11)]
     api = PhotozEstimator()
     data = api.prepare_training_data(known, "z_true", [f"mag_{b}" for b in BANDS])
     model = api.combine({name: one.load() for name, one in models.items()}, data)
@@ -204,11 +245,6 @@ def test_models_are_combined_as_python_combines_them(forest, network, train, cat
     for name in ("z_phot", "z_lo95", "odds", "n_bands", "support_distance", "photoz_flags"):
         np.testing.assert_allclose(of_job[name], found[name], rtol=1e-5, atol=1e-6, err_msg=name)
     np.testing.assert_allclose(np.stack(of_job["pdf"][1:]), np.stack(found["pdf"][1:]), atol=1e-4)
-    one, other = (api.predict(stored.load(), sky)["z_phot"] for stored in models.values())
-    apart = of_job["photoz_flags"].to_numpy() & 2 > 0
-    # a forest of 16 leaves is often sure of the wrong redshift
-    assert 0.02 < apart.mean() < 0.4
-    assert np.abs(one - other)[apart].median() > 2 * np.abs(one - other)[~apart].median()
 
 
 @pytest.mark.parametrize(
@@ -235,6 +271,92 @@ def test_what_cannot_be_combined_is_said(network, forest, train, caplog, flags, 
     assert message in caplog.text
 
 
+@pytest.mark.parametrize(("method", "n_trees"), [("gbt", 3), ("xgboost", 20)])
+def test_boosted_trees(train, catalogs, run_job, method, n_trees):
+    if method == "xgboost":
+        pytest.importorskip("xgboost")
+    flags = ("--n-trees", n_trees, "--max-depth", 5, "--max-bins", 32, "--learning-rate", 0.3)
+    assert train("--method", method, *flags)[0] == 0
+    (row,) = run_query(catalogs, f"SELECT * FROM models WHERE name = '{method}'").to_pylist()
+    params = json.loads(row["params"])
+    assert (params["n_trees"], params["max_depth"]) == (n_trees, 5)
+    assert estimate(run_job, catalogs, "--model", method)[0] == 0
+    found = photoz(catalogs, method)
+    assert len(found) == N
+    # those without a spectrum, which no tree has seen
+    unseen = found[found["object_id"] >= SPECTRA]
+    truth = galaxies(np.random.default_rng(3))["z_true"].to_numpy()[SPECTRA:]
+    error = unseen["z_phot"] - truth
+    dz = error / (1 + truth)
+    assert 1.4826 * np.median(np.abs(dz - np.median(dz))) < 0.05
+    # a fifth of the galaxies is too few to calibrate errors: they are somewhat wide, and flagged
+    assert (unseen["photoz_flags"] & 256 > 0).all()
+    assert 0.62 < np.mean(np.abs(error) < unseen["z_phot_err"]) < 0.95
+
+
+def test_settings_are_chosen_by_cross_validation(train, catalogs):
+    flags = ("--n-trees", 1, "--max-depth", 2, "--max-bins", 8, "--min-instances", 200)
+    assert train(*flags, "--cross-validate", "--name", "chosen")[0] == 0
+    (row,) = run_query(catalogs, "SELECT params FROM models WHERE name = 'chosen'").to_pylist()
+    # leaves of 1, 3 and 8 galaxies are tried, in place of what the flag says
+    assert json.loads(row["params"])["min_instances"] in (1, 3, 8)
+
+
+def test_an_empty_table_has_no_estimates_and_trains_nothing(forest, catalogs, run_job, tmp_path):
+    galaxies(np.random.default_rng(3)).iloc[:0].to_parquet(tmp_path / "none.parquet")
+    code, _ = run_job("ingest_catalog", "--lake", catalogs.uri, "--input", tmp_path / "none.parquet", "--table",
+                      "none", "--id-column", "id")  # fmt: skip
+    assert code == 0
+    flags = ("--lake", catalogs.uri, "--table", "none")
+    code, summary = run_job("estimate_photoz", *flags, "--model", "forest", "--method-name", "of_none")
+    assert (code, summary["rows_in"], summary["rows_out"]) == (0, 0, 0)
+    code, _ = run_job("train_photoz", *flags, "--spec-table", "spectra", "--magnitudes", "mag_g", "mag_r")
+    assert code == 1
+    assert "no object has a spectroscopic redshift" in last_message(catalogs)
+
+
+def last_message(lake: Lake) -> str:
+    rows = read_runs(lake, ["message", "started_at"]).sort_by("started_at")
+    return str(rows.column("message")[-1])
+
+
+def test_of_two_runs_at_a_time_one_is_refused_and_the_table_is_whole(
+    estimates, catalogs, run_job, tmp_path, monkeypatch
+):
+    copy = Lake.open(str(shutil.copytree(catalogs.uri.removeprefix("file://"), tmp_path / "lake")))
+    before, commit, others = photoz(copy, "forest"), runner.apply_commit, []
+
+    def after_another(pending: Commit) -> int:
+        monkeypatch.setattr(runner, "apply_commit", commit)
+        others.append(estimate(run_job, copy, "--model", "forest", "--method-name", "other"))
+        return commit(pending)
+
+    monkeypatch.setattr(runner, "apply_commit", after_another)
+    code, _ = estimate(run_job, copy, "--model", "forest", "--where", "mag_i < 21")
+    assert (code, others[0][0]) == (1, 0)
+    failed = run_query(copy, "SELECT message FROM runs WHERE status = 'failed'").column(0).to_pylist()
+    assert any("run the job again" in str(message) for message in failed)
+    assert len(photoz(copy, "other")) == N
+    pd.testing.assert_frame_equal(photoz(copy, "forest"), before)
+
+
+def test_a_killed_run_leaves_the_table_and_the_next_completes_it(estimates, catalogs, run_job, tmp_path):
+    copy = Lake.open(str(shutil.copytree(catalogs.uri.removeprefix("file://"), tmp_path / "lake")))
+    version, before = read_snapshot(copy.delta_storage("photoz")).version, photoz(copy, "forest")
+    flags = ("--table", "galaxies", "--model", "forest", "--where", "mag_i < 21")
+    process = drive("at work", "estimate_photoz", tmp_path / "lake", *flags)
+    assert process.wait(timeout=240) == -signal.SIGKILL
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    assert read_snapshot(copy.delta_storage("photoz")).version == version
+    pd.testing.assert_frame_equal(photoz(copy, "forest"), before)
+    code, summary = estimate(run_job, copy, *flags[2:])
+    assert code == 0
+    found = photoz(copy, "forest")
+    assert (found["run_id"] == summary["run_id"]).sum() == summary["rows_out"] < N
+    np.testing.assert_array_equal(found["z_phot"], before["z_phot"])
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -248,9 +370,7 @@ def test_what_cannot_be_combined_is_said(network, forest, train, caplog, flags, 
 def test_what_cannot_be_estimated_is_said(forest, catalogs, run_job, flags, message):
     code, _ = estimate(run_job, catalogs, *flags)
     assert code in (1, 2)
-    assert (
-        message in read_runs(catalogs, ["message", "started_at"]).sort_by("started_at").column(0)[-1].as_py()
-    )
+    assert message in last_message(catalogs)
 
 
 def test_a_model_file_that_was_changed_is_refused(forest, catalogs, run_job, tmp_path):

@@ -12,7 +12,7 @@ import pytest
 from commits import STARS, cell_file, commit
 from lake_tables import put_rows
 
-from astrolake.errors import CommitConflict, NotALake
+from astrolake.errors import BadInput, CommitConflict, NotALake
 from astrolake.lake.delta import apply_commit, read_snapshot
 from astrolake.lake.hats import (
     claim_table,
@@ -29,6 +29,13 @@ from astrolake.lake.reader import RegionReader, table_snapshot
 from astrolake.lake.runs import RunRecord
 from astrolake.lake.storage import Storage
 from astrolake.lake.vacuum import find_orphans
+from astrolake.photoz.filters import FilterCurve
+from astrolake.photoz.grid import RedshiftGrid
+from astrolake.photoz.model_store import choose, store
+from astrolake.photoz.photometry import BandColumns
+from astrolake.photoz.sed_files import Spectrum
+from astrolake.photoz.template_fit import TemplateFit
+from astrolake.photoz.templates import TemplateSet
 from astrolake.schema import HEALPIX_COLUMN, REJECTS
 
 boto3 = pytest.importorskip("boto3")
@@ -259,6 +266,22 @@ def test_a_run_is_recorded(lake):
 def test_a_flat_table_is_written(lake):
     put_rows(lake, REJECTS, [{"source": "s3://sky/bad.fits"}])
     assert lake.delta_storage("rejects").root == f"{lake.uri}/rejects"
+
+
+def test_a_model_of_redshifts_is_stored_and_checked(lake, options):
+    wave = np.array([1000.0, 5000.0, 20000.0])
+    templates = TemplateSet("flat", (Spectrum("flat", wave, np.ones(3)),), np.eye(3)[:1])
+    curve = FilterCurve("r", np.array([5400.0, 5500, 6900, 7000]), np.array([0.0, 1, 1, 0]))
+    band = BandColumns("r", "mag_r", "mag_r_err")
+    fit = TemplateFit.make(templates, [curve], [band], RedshiftGrid(0.0, 0.5, 0.1))
+    stored = store(lake.storage, "flat-1", "flat", fit)
+    row = {"model_id": "flat-1", "name": "flat", "sha256": stored.sha256, "created": NOW}
+    found = choose(Lake.open(lake.uri, options).storage, [row], "flat").load()
+    assert found.to_bytes() == fit.to_bytes()
+    with pytest.raises(BadInput, match="is not the model that was trained"):
+        choose(lake.storage, [row | {"sha256": "0" * 64}], "flat-1").load()
+    with pytest.raises(BadInput, match="the file of model flat-2 is gone"):
+        choose(lake.storage, [row | {"model_id": "flat-2"}], "flat").load()
 
 
 def test_inputs_are_listed_by_prefix_and_glob(options, client):

@@ -16,9 +16,10 @@ from astrolake.lake.lake import Lake
 from astrolake.lake.partitioning import COUNT_ORDER, Leaves
 from astrolake.lake.publish import publish_hats
 from astrolake.lake.reader import frame_of, read_table, spark_fields
+from astrolake.lake.replace import Replace
 from astrolake.lake.sql_connection import extension_path
 from astrolake.lake.staging import Staged
-from astrolake.lake.writer import Replace, TableWriter, Written
+from astrolake.lake.writer import TableWriter, Written
 from astrolake.schema import CATALOG, HEALPIX_COLUMN, REJECTS, Column, Table
 from astrolake.schema.arrow import arrow_schema
 from astrolake.sky.healpix import healpix29
@@ -154,6 +155,31 @@ def test_rows_that_stay_beside_few_values_go_from_file_to_file(spark, lake, monk
     _same(_content(lake), pd.concat([stays, fresh]))
     _check_layout(_snapshot(lake), 500)
     assert set(read_table(spark, lake, "stars").toPandas()["run_id"]) == {"run-1", "run-2"}
+
+
+def test_rows_are_replaced_wherever_they_were_and_the_rest_passes_spark_by(spark, lake, monkeypatch):
+    monkeypatch.setattr(writer_module, "FAN_IN", 2)
+    rows = sky(1500, 1, within_deg=3.0)
+    _write(spark, lake, rows)
+    # Some as they were, some moved, by little or to other partitions, and some that are new.
+    fresh = rows.sample(120, random_state=1).assign(mag=15.0)
+    moved = fresh.iloc[:40].assign(
+        ra=lambda r: r["ra"] + np.where(r.index % 2, 1e-6, 2.0), dec=lambda r: r["dec"] + 1e-6
+    )
+    moved[HEALPIX_COLUMN] = healpix29(moved["ra"].to_numpy(), moved["dec"].to_numpy())
+    fresh = pd.concat([moved, fresh.iloc[40:], sky(10, 2, within_deg=3.0)])
+    what = Replace("source_id", _frame(spark, fresh).select("source_id").repartition(5))
+    staged = []
+    inner = TableWriter._staged
+    monkeypatch.setattr(
+        TableWriter, "_staged", lambda *given: staged.append(list(given[1].columns)) or inner(*given)
+    )
+    for run_id in ("run-2", "run-3"):
+        written = _write(spark, lake, fresh, what=what, run_id=run_id)
+        assert written.rows_new == 130
+        _same(_content(lake), pd.concat([rows[~rows["source_id"].isin(fresh["source_id"])], fresh]))
+        _check_layout(_snapshot(lake), 500)
+    assert staged == [list(STARS.column_names), [HEALPIX_COLUMN, "source_id"]] * 2
 
 
 def test_replacing_all_leaves_no_old_row(spark, lake):

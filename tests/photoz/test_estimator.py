@@ -164,17 +164,42 @@ def test_features_become_bands_and_extra_columns(sky):
 def test_redshifts_are_joined_by_position_where_no_key_is_common(sky):
     known = sky[0]
     spectra = known[["ra", "dec"]].assign(redshift=known["z_spec"], dec=known["dec"] + 0.2 / 3600)[::3]
-    joined = with_redshifts(known.drop(columns="z_spec"), spectra, [])
-    assert len(joined) == 500
+    joined, contradicting = with_redshifts(known.drop(columns="z_spec"), spectra, [])
+    assert (len(joined), contradicting) == (500, 0)
     expected = known.set_index("object_id")["z_spec"].loc[joined["object_id"]]
     np.testing.assert_array_equal(joined["z_spec"], expected)
+
+
+@pytest.mark.parametrize("by", ["object_id", "position"])
+def test_of_spectra_that_agree_the_nearest_counts_and_of_others_none(sky, by):
+    known = sky[0][:200].drop(columns="z_spec")
+    # Five spectra beside each other: nearest first, only a good one, agreeing, contradicting, none at all.
+    seconds = pd.DataFrame(
+        {"object_id": [10, 11, 12, 13, 14], "z_spec": [0.301, -1.0, 0.30259, 0.31, np.nan]}
+    )
+    firsts = pd.DataFrame({"object_id": np.arange(10, 15), "z_spec": [0.3, 0.3, 0.3, 0.3, -99.0]})
+    spectra = pd.concat([seconds.assign(sep=0.4), firsts.assign(sep=0.2)])
+    if by == "position":
+        at = known.set_index("object_id").loc[spectra["object_id"]]
+        spectra = pd.DataFrame(
+            {"ra": at["ra"].to_numpy(), "dec": at["dec"].to_numpy() + spectra["sep"].to_numpy() / 3600,
+             "z_spec": spectra["z_spec"].to_numpy()}
+        )  # fmt: skip
+        # A second object within reach of a spectrum that is nearer to the first takes nothing of it.
+        beside = known[known["object_id"] == 10].assign(object_id=999, dec=lambda r: r["dec"] - 0.5 / 3600)
+        known = pd.concat([known, beside])
+    training = PhotozEstimator().prepare_training_data(known, spectra, FEATURES[:5])
+    found = training.table.set_index("object_id")["z_spec"].to_dict()
+    first = {"object_id": [0.301, 0.3, 0.30259], "position": [0.3, 0.3, 0.3]}[by]
+    assert found == dict(zip((10, 11, 12), first, strict=True))
+    assert training.n_contradicting == 1
 
 
 def test_a_band_called_z_is_no_redshift():
     frame = pd.DataFrame({"object_id": [1, 2], "z": [20.0, 21.0], "u": [22.0, 22.0]})
     with pytest.raises(BadArguments, match="no key in common"):
         with_redshifts(frame.drop(columns="object_id"), pd.DataFrame({"z_spec": [0.1]}), ["z"])
-    joined = with_redshifts(frame, {"object_id": [2], "z": [0.3]}, ["z", "u"])
+    joined, _ = with_redshifts(frame, {"object_id": [2], "z": [0.3]}, ["z", "u"])
     assert joined[["z", "z_spec"]].to_numpy().tolist() == [[21.0, 0.3]]
     with pytest.raises(BadArguments, match="2 rows of photometry"):
         with_redshifts(frame, np.zeros(3), [])

@@ -30,8 +30,9 @@ from astrolake.errors import BadArguments, BadInput
 from astrolake.lake.declared import declared
 from astrolake.lake.keys import KeyStager, may_repeat
 from astrolake.lake.reader import spark_fields
+from astrolake.lake.replace import Replace
 from astrolake.lake.staging import REPORT_FIELDS, Staged, Stager, StageSpec, collect_reports, report
-from astrolake.lake.writer import Replace, TableWriter, Written
+from astrolake.lake.writer import TableWriter, Written
 from astrolake.schema import HEALPIX_COLUMN, Table
 from astrolake.schema.spark import spark_schema
 from astrolake.sky.healpix import healpix29

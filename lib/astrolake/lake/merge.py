@@ -31,6 +31,43 @@ _SAMPLE_ROWS = 1_000_000
 
 
 @dataclass(frozen=True)
+class Gone:
+    """Rows that runs which are `thinned` are read without.
+
+    Parameters
+    ----------
+    runs : tuple of StagedRun
+        Sorted runs of the columns `key`, `_healpix_29` first: rows that equal one of theirs in all go.
+    key : tuple of str
+    values : tuple of dict
+        Rows that have all values of any item go, too.
+    """
+
+    runs: tuple[StagedRun, ...] = ()
+    key: tuple[str, ...] = ()
+    values: tuple[dict[str, object], ...] = ()
+
+    def schema(self, of: pa.Schema) -> pa.Schema:
+        """Return the columns of `key` of a schema."""
+        return pa.schema([of.field(name) for name in self.key])
+
+    def thin(self, rows: pa.Table, keys: Sequence[pa.Table]) -> pa.Table:
+        """Return the rows that stay, given those of `runs` in their span; a null equals nothing."""
+        goes = np.zeros(rows.num_rows, bool)
+        for values in self.values:
+            same = [pc.fill_null(pc.equal(rows.column(name), value), False) for name, value in values.items()]
+            goes |= reduce(pc.and_, same).to_numpy()
+        if keys:
+            going, names = pa.concat_tables(keys), list(self.key)
+            places = (table.column(HEALPIX_COLUMN).to_numpy() for table in (rows, going))
+            at = pa.array(np.flatnonzero(np.isin(*places)))
+            ours = rows.select(names).take(at).append_column("_at", at)
+            found = ours.join(going, names, names, join_type="left semi", use_threads=False)
+            goes[found.column("_at").to_numpy()] = True
+        return rows.filter(pa.array(~goes))
+
+
+@dataclass(frozen=True)
 class MergePlan:
     """What a task needs to know besides its partition.
 
@@ -41,12 +78,15 @@ class MergePlan:
     runs : tuple of StagedRun
     key : tuple of str
         Columns that order rows of one `_healpix_29`.
+    gone : Gone or None
+        What runs that are `thinned` are read without.
     """
 
     root: Storage
     sink: SinkSpec
     runs: tuple[StagedRun, ...]
     key: tuple[str, ...]
+    gone: Gone | None = None
 
     @cached_property
     def _lows(self) -> Int64:
@@ -94,10 +134,21 @@ class MergePlan:
 
     def _merged(self, runs: Sequence[StagedRun], low: int, high: int) -> Iterator[pa.Table]:
         """Yield the rows of a span in order, in slices of about `SLICE_BYTES`."""
+        gone = self.gone if self.gone and any(run.thinned for run in runs) else Gone()
         with ExitStack() as stack:
             files = [stack.enter_context(_opened(self.root, run, self.sink.schema)) for run in runs]
+            keys = [
+                stack.enter_context(_opened(self.root, run, gone.schema(self.sink.schema)))
+                for run in gone.runs
+                if run.low < high and run.high >= low
+            ]
             for begin, end in _slices(files, low, high):
-                yield self._sorted(pa.concat_tables([file.read(begin, end) for file in files]))
+                going = [file.read(begin, end) for file in keys]
+                parts = [
+                    gone.thin(file.read(begin, end), going) if run.thinned else file.read(begin, end)
+                    for run, file in zip(runs, files, strict=True)
+                ]
+                yield self._sorted(pa.concat_tables(parts))
 
     def _sorted(self, rows: pa.Table) -> pa.Table:
         """Sort by `_healpix_29`; only rows that share one are compared by key."""
@@ -119,12 +170,9 @@ class MergePlan:
 class _RunFile:
     """A run that is open for reading."""
 
-    def __init__(
-        self, parquet: pq.ParquetFile, schema: pa.Schema, without: tuple[dict[str, object], ...] = ()
-    ) -> None:
+    def __init__(self, parquet: pq.ParquetFile, schema: pa.Schema) -> None:
         self.parquet = parquet
         self.schema = schema
-        self.without = without
 
     def read(self, low: int, high: int) -> pa.Table:
         """Return the rows of a span [low, high), under the schema."""
@@ -133,17 +181,7 @@ class _RunFile:
         if end - begin < rows.num_rows:
             # A slice would keep all of the row groups in memory, for as many runs as there are.
             rows = rows.take(pa.array(np.arange(begin, end)))
-        if self.without:
-            rows = rows.filter(pc.invert(self._passed_over(rows)))
         return rows.select(self.schema.names).cast(self.schema)
-
-    def _passed_over(self, rows: pa.Table) -> pa.Array:
-        """Tell which rows have all values of any item of `without`; a null equals nothing."""
-        found = pa.array(np.zeros(rows.num_rows, bool))
-        for values in self.without:
-            same = [pc.fill_null(pc.equal(rows.column(name), value), False) for name, value in values.items()]
-            found = pc.or_(found, reduce(pc.and_, same))
-        return found
 
     def keys(self, low: int, high: int) -> Int64:
         """Return `_healpix_29` of the rows of a span."""
@@ -171,7 +209,7 @@ def _opened(root: Storage, run: StagedRun, schema: pa.Schema) -> Iterator[_RunFi
             "and no maintain_tables --vacuum-hours 0 beside it"
         ) from None
     with stream:
-        yield _RunFile(pq.ParquetFile(stream), schema, run.without)
+        yield _RunFile(pq.ParquetFile(stream), schema)
 
 
 def _slices(files: Sequence[_RunFile], low: int, high: int) -> Iterator[tuple[int, int]]:

@@ -62,14 +62,14 @@ _MANY_CELLS = 4_000_000
 class StagedRun:
     """A sorted file: its path from the lake's root, its rows, and its first and last `_healpix_29`.
 
-    Rows that have all values of any item of `without` are passed over, and not among `rows`.
+    Of a run that is `thinned` the rows that go (see `merge.Gone`) are passed over, and not among `rows`.
     """
 
     path: str
     rows: int
     low: int
     high: int
-    without: tuple[dict[str, object], ...] = ()
+    thinned: bool = False
 
 
 @dataclass(frozen=True)
@@ -263,6 +263,18 @@ def _sums(cells: Sequence[Int64], counts: Sequence[Int64]) -> tuple[Int64, Int64
     unique, inverse = np.unique(np.concatenate([none, *cells]), return_inverse=True)
     weights = np.concatenate([none, *counts])
     return unique, np.bincount(inverse, weights, len(unique)).astype(np.int64)
+
+
+def count_cells(rows: DataFrame) -> tuple[Int64, Int64]:
+    """Return the occupied cells at `COUNT_ORDER` and their rows: bounded by the sky, not by the data."""
+    found = rows.select(F.shiftright(HEALPIX_COLUMN, _SHIFT).alias("cell")).groupBy("cell").count().toPandas()
+    return found["cell"].to_numpy(np.int64), found["count"].to_numpy(np.int64)
+
+
+def less(rows: tuple[Int64, Int64], gone: tuple[Int64, Int64]) -> tuple[Int64, Int64]:
+    """Return cells and their rows without those of others; cells that nothing is left of are left out."""
+    cells, counts = _sums([rows[0], gone[0]], [rows[1], -gone[1]])
+    return cells[counts > 0], counts[counts > 0]
 
 
 def make_staging(root: Storage, run_id: str) -> None:

@@ -19,13 +19,14 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from astrolake.errors import CommitConflict, RowsDoNotReconcile
+from astrolake.errors import RowsDoNotReconcile
 from astrolake.lake.delta import Commit, DataFile, Snapshot, read_snapshot
 from astrolake.lake.hats import claim_table, retract_hats_metadata
 from astrolake.lake.lake import Lake
-from astrolake.lake.merge import FAN_IN, MergePlan
+from astrolake.lake.merge import FAN_IN, Gone, MergePlan
 from astrolake.lake.partitioning import ANY_ORDER, COUNT_ORDER, MAX_ROWS, Leaves, plan_leaves
 from astrolake.lake.reader import frame_of
+from astrolake.lake.replace import Division, OldFiles, Replace, leaves_of
 from astrolake.lake.sink import SinkSpec, write_file
 from astrolake.lake.staging import (
     REPORT_FIELDS,
@@ -35,13 +36,14 @@ from astrolake.lake.staging import (
     Stager,
     StageSpec,
     collect_reports,
+    count_cells,
     make_staging,
     report,
 )
 from astrolake.schema.arrow import arrow_schema, delta_schema
-from astrolake.schema.model import HEALPIX_COLUMN, Table
+from astrolake.schema.model import Table
 from astrolake.schema.spark import spark_schema, spark_type
-from astrolake.sky.healpix import KEY_ORDER, cell_range
+from astrolake.sky.healpix import KEY_ORDER
 
 W = TypeVar("W")
 #: A file that a task has written.
@@ -59,37 +61,6 @@ FILE_FIELDS = from_arrow_schema(FILE_SCHEMA)
 _FLAT_ROWS = 1_000_000
 #: More shuffle partitions than this cost more than they spread.
 _MOST_TASKS = 2_000
-
-
-@dataclass(frozen=True)
-class Replace:
-    """What a write replaces: the rows whose key is among `values`.
-
-    Parameters
-    ----------
-    key : str or tuple of str
-        Column that says who owns a row, e.g. ``image_id``, or columns that do together.
-    values : DataFrame
-        The columns of `key`, distinct.
-    others : bool
-        Replace the rows whose key is not among `values`, instead.
-    few : bool
-        Values are a handful. Rows that stay then go from file to file past Spark.
-    """
-
-    key: str | tuple[str, ...]
-    values: DataFrame
-    others: bool = False
-    few: bool = False
-
-    @property
-    def keys(self) -> list[str]:
-        """The columns of `key`."""
-        return [self.key] if isinstance(self.key, str) else list(self.key)
-
-    def kept(self, rows: DataFrame) -> DataFrame:
-        """Return the rows that stay."""
-        return rows.join(self.values, self.keys, how="left_semi" if self.others else "left_anti")
 
 
 @dataclass(frozen=True)
@@ -164,15 +135,14 @@ class TableWriter:
         claim_table(catalog, self.run_id)
         retract_hats_metadata(catalog)
         old = self.base(table.name, positional=True)
-        fixed: list[DataFile] = []
-        touched: list[DataFile] = list(old.files) if old else []
-        kept = Staged()
+        parts = Division([], list(old.files) if old else [], Staged())
         if old is not None and what is not None:
-            fixed, touched, kept = self._divide(old, table, what, staged)
-        both = staged + kept
-        leaves = plan_leaves(both.cells, both.counts, _leaves(fixed), self.max_rows, self.orders)
-        adds = self._merge(both, table, leaves) if len(leaves) else []
-        change = _Change(old, adds, touched, staged.rows, kept.rows, what is None)
+            files = OldFiles(self.spark, old, table, self.lake.storage, self._stage_as)
+            parts = files.divide(what, staged)
+        both = staged + parts.kept
+        leaves = plan_leaves(both.cells, both.counts, leaves_of(parts.fixed), self.max_rows, self.orders)
+        adds = self._merge(both, parts.gone, table, leaves) if len(leaves) else []
+        change = _Change(old, adds, parts.removed, staged.rows, parts.kept.rows, what is None)
         return self._written(table, change)
 
     def append_rows(self, rows: DataFrame, table: Table) -> Written:
@@ -195,17 +165,20 @@ class TableWriter:
 
     def stage(self, rows: DataFrame, table: Table) -> Staged:
         """Stage rows on the executors that compute them; run_id is filled in where absent."""
-        spec = self.stage_spec(table)
+        return self._staged(self._declared(rows, table), self.stage_spec(table))
 
+    def _stage_as(self, rows: DataFrame, name: str, schema: pa.Schema) -> Staged:
+        return self._staged(rows, self.stage_as(name, schema))
+
+    def _staged(self, rows: DataFrame, spec: StageSpec) -> Staged:
         def work(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             stager = Stager(spec)
             for batch in batches:
                 yield from stager.add(pa.Table.from_batches([batch]))
             yield from stager.close()
 
-        reports = self._declared(rows, table).mapInArrow(work, REPORT_FIELDS)
-        staged, _ = collect_reports(reports, scattered=True)
-        return staged.get(table.name, Staged())
+        staged, _ = collect_reports(rows.mapInArrow(work, REPORT_FIELDS), scattered=True)
+        return staged.get(spec.table, Staged())
 
     def staged_frame(self, staged: Staged, schema: T.StructType) -> DataFrame:
         """Return staged rows as a DataFrame."""
@@ -217,7 +190,7 @@ class TableWriter:
 
     def plan(self, rows: DataFrame) -> Leaves:
         """Return the partitions that rows would get in a table of their own."""
-        return plan_leaves(*self._count_cells(rows), _leaves([]), self.max_rows, self.orders)
+        return plan_leaves(*count_cells(rows), leaves_of([]), self.max_rows, self.orders)
 
     def _declared(self, rows: DataFrame, table: Table) -> DataFrame:
         """Select the declared columns in their declared types; rows that are only moved keep their run_id."""
@@ -225,58 +198,16 @@ class TableWriter:
             rows = rows.withColumn("run_id", F.lit(self.run_id))
         return rows.select(*(F.col(c.name).cast(spark_type(c)).alias(c.name) for c in table.columns))
 
-    def _divide(
-        self, old: Snapshot, table: Table, what: Replace, staged: Staged
-    ) -> tuple[list[DataFile], list[DataFile], Staged]:
-        """Return the old files that stay, those to remove, and the rows of the latter that stay."""
-        if any(old.schema.field(key).type != delta_schema(table).field(key).type for key in what.keys):
-            _require_columns(old, table)
-        stays = what.kept(frame_of(self.spark, old)).groupBy("Norder", "Npix").count().collect()
-        left = {(row.Norder, row.Npix): row["count"] for row in stays}
-        whole = [file for file in old.files if left.get((file.order, file.npix)) == file.rows]
-        layout = _leaves(whole)
-        into = np.unique(layout.find(staged.cells << (2 * (KEY_ORDER - COUNT_ORDER))))
-        joined_cells = {(int(layout.order[i]), int(layout.npix[i])) for i in into if i >= 0}
-        joined = [file for file in whole if (file.order, file.npix) in joined_cells]
-        fixed = [file for file in whole if (file.order, file.npix) not in joined_cells]
-        hit = set(old.files).difference(whole)
-        partly = [file for file in old.files if file in hit and (file.order, file.npix) in left]
-        if left:
-            _require_columns(old, table)
-        kept = self._runs_of(old, joined)
-        if partly and what.few and not what.others:
-            named = tuple(row.asDict() for row in what.values.select(*what.keys).collect())
-            runs = [
-                replace(run, rows=left[file.order, file.npix], without=named)
-                for run, file in zip(self._file_runs(old, partly), partly, strict=True)
-            ]
-            kept += Staged(tuple(runs), *self._count_cells(what.kept(frame_of(self.spark, old, partly))))
-        elif partly:
-            rows = what.kept(frame_of(self.spark, old, partly))
-            kept += self.stage(rows.select(*table.column_names), table)
-        return fixed, [*hit, *joined], kept
-
-    def _runs_of(self, old: Snapshot, files: list[DataFile]) -> Staged:
-        """Return the files of a table as runs: they are sorted, too."""
-        if not files:
-            return Staged()
-        return Staged(self._file_runs(old, files), *self._count_cells(frame_of(self.spark, old, files)))
-
-    def _file_runs(self, old: Snapshot, files: list[DataFile]) -> tuple[StagedRun, ...]:
-        base = old.storage.root.removeprefix(self.lake.storage.root).lstrip("/")
-        return tuple(StagedRun(f"{base}/{f.path}", f.rows, *cell_range(f.order, f.npix)) for f in files)
-
-    def _count_cells(self, rows: DataFrame) -> tuple[np.ndarray, np.ndarray]:
-        """Return the occupied cells at `COUNT_ORDER` and their rows: bounded by the sky, not by the data."""
-        cell = F.shiftright(HEALPIX_COLUMN, 2 * (KEY_ORDER - COUNT_ORDER)).alias("cell")
-        found = rows.select(cell).groupBy("cell").count().toPandas()
-        return found["cell"].to_numpy(np.int64), found["count"].to_numpy(np.int64)
-
-    def _merge(self, staged: Staged, table: Table, leaves: Leaves) -> list[DataFile]:
+    def _merge(self, staged: Staged, gone: Gone | None, table: Table, leaves: Leaves) -> list[DataFile]:
         """Write one file for each leaf, each by one task that reads its span of the runs."""
         storage = self.lake.delta_storage(table.name, positional=True)
         sink = SinkSpec(storage, arrow_schema(_nullable(table)), self.run_id)
-        plan = self._few_runs(MergePlan(self.lake.storage, sink, staged.runs, table.key), table, leaves)
+        if gone is not None and gone.runs:
+            spec = self.stage_as(f"{table.name}.gone", gone.schema(sink.schema))
+            keys = MergePlan(self.lake.storage, replace(sink, schema=spec.schema), gone.runs, gone.key)
+            gone = replace(gone, runs=self._few_runs(keys, spec, leaves).runs)
+        plan = MergePlan(self.lake.storage, sink, staged.runs, table.key, gone)
+        plan = self._few_runs(plan, self.stage_spec(table), leaves)
         at = leaves.find(staged.cells << (2 * (KEY_ORDER - COUNT_ORDER)))
         rows = np.bincount(at, staged.counts, len(leaves)).astype(np.int64)
 
@@ -286,9 +217,8 @@ class TableWriter:
 
         return files_of(self._each(len(leaves), (plan, leaves, rows), write, FILE_FIELDS))
 
-    def _few_runs(self, plan: MergePlan, table: Table, leaves: Leaves) -> MergePlan:
+    def _few_runs(self, plan: MergePlan, spec: StageSpec, leaves: Leaves) -> MergePlan:
         """Join runs to longer ones until no leaf needs more than `FAN_IN` of them."""
-        spec = self.stage_spec(table)
 
         def join(plan: MergePlan, i: int) -> pa.RecordBatch:
             run = plan.join_runs(i * FAN_IN, (i + 1) * FAN_IN, spec)
@@ -368,27 +298,6 @@ def files_of(found: DataFrame) -> list[DataFile]:
     return [DataFile(f.path, f.size, f.rows, tuple(f.partition), f.stats) for f in found.collect()]
 
 
-def _require_columns(old: Snapshot, table: Table) -> None:
-    """Raise CommitConflict when rows of the old version cannot stay in the table as declared now."""
-    ours = delta_schema(table)
-    there, here = ({f.name: f.type for f in schema} for schema in (old.schema, ours))
-    differ = sorted(name for name in there.keys() | here.keys() if there.get(name) != here.get(name))
-    if differ:
-        said = ", ".join(
-            f"{name} ({there.get(name, 'absent')}, now {here.get(name, 'absent')})" for name in differ
-        )
-        raise CommitConflict(
-            f"the columns of {old.storage.root} differ from those this run writes: {said}; "
-            "run the job over the whole table to change them"
-        )
-
-
 def _nullable(table: Table) -> Table:
     """Spark hands every column over as nullable; Delta declares them so."""
     return replace(table, columns=tuple(replace(column, nullable=True) for column in table.columns))
-
-
-def _leaves(files: tuple[DataFile, ...] | list[DataFile]) -> Leaves:
-    return Leaves.of(
-        np.array([f.order for f in files], np.int64), np.array([f.npix for f in files], np.int64)
-    )

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from astrolake.errors import BadArguments, MissingColumns
-from astrolake.schema.arrow import float_column
+from astrolake.schema.columns import plain_numbers
 from astrolake.sky.dust import DustMap
 from astrolake.sky.extinction import dereddened, extinction_coefficient
 
@@ -57,25 +57,15 @@ def deredden(
         raise MissingColumns("table", missing, present)
     added: dict[str, np.ndarray] = {}
     if isinstance(ebv, DustMap):
-        reddening = added["ebv"] = ebv.ebv(_floats(table, "ra"), _floats(table, "dec"))
+        reddening = added["ebv"] = ebv.ebv(plain_numbers(table["ra"]), plain_numbers(table["dec"]))
     else:
-        reddening = _floats(table, ebv)
+        reddening = plain_numbers(table[ebv])
     for column, (survey, band) in magnitudes.items():
         coefficient = extinction_coefficient(survey, band)
         if not np.isfinite(coefficient):
             raise BadArguments(f"{column}: no extinction coefficient is known for {survey} {band!r}")
-        added[column + _SUFFIX] = dereddened(_floats(table, column), reddening, coefficient)
+        added[column + _SUFFIX] = dereddened(plain_numbers(table[column]), reddening, coefficient)
     return _with_columns(table, added)
-
-
-def _floats(table: Any, name: str) -> np.ndarray:
-    column = table[name]
-    if isinstance(table, pa.Table):
-        return float_column(table, name)
-    if isinstance(table, pd.DataFrame):
-        return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan))
-    blank = np.asarray(getattr(column, "mask", False))
-    return np.where(blank, np.nan, np.asarray(column, dtype=np.float64))
 
 
 def _with_columns(table: Any, added: Mapping[str, np.ndarray]) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from astrolake.errors import BadArguments, MissingColumns
+from astrolake.schema.columns import plain_numbers
 from astrolake.sky.matching import match
 from astrolake.sky.positions import Positions
 from astrolake.sky.separation import Float64, Int64
@@ -102,10 +103,10 @@ class MultibandPhotometry:
         coloured = matched.copy()
         for blue, red in pairwise(chosen):
             name = f"{blue}_{red}"
-            coloured[name] = _floats(matched, blue + suffix) - _floats(matched, red + suffix)
+            coloured[name] = plain_numbers(matched[blue + suffix]) - plain_numbers(matched[red + suffix])
             errors = [f"{band}{suffix}_err" for band in (blue, red)]
             if set(errors) <= set(present):
-                coloured[f"{name}_err"] = np.hypot(*(_floats(matched, error) for error in errors))
+                coloured[f"{name}_err"] = np.hypot(*(plain_numbers(matched[error]) for error in errors))
         return coloured
 
 
@@ -164,13 +165,3 @@ def _astropy_table(columns: dict[str, Any], parts: dict[str, Any], found: _Objec
         away = MaskedColumn(found.separations[band], mask=found.rows[band] < 0)
         joined += [part, kind({f"{band}_sep_arcsec": away}, units={f"{band}_sep_arcsec": "arcsec"})]
     return hstack(joined, metadata_conflicts="silent")
-
-
-def _floats(table: Any, name: str) -> Float64:
-    """Return a column as plain numbers, NaN where it has none."""
-    column = table[name]
-    if isinstance(column, pd.Series):
-        return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan))
-    mask = getattr(column, "mask", False)
-    values = np.asarray(getattr(getattr(column, "unmasked", column), "value", column), dtype=np.float64)
-    return np.where(mask, np.nan, values)

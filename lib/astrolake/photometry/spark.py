@@ -14,8 +14,9 @@ from astrolake.errors import BadArguments, RowsDoNotReconcile
 from astrolake.lake.declared import declared
 from astrolake.lake.delta import Snapshot
 from astrolake.lake.reader import RegionReader, require_columns, spark_fields
+from astrolake.lake.replace import Replace
 from astrolake.lake.staging import REPORT_FIELDS, Staged, Stager, StageSpec, collect_reports, report
-from astrolake.lake.writer import Replace, TableWriter, Written
+from astrolake.lake.writer import TableWriter, Written
 from astrolake.photometry.forced_image import ForcedPlan
 from astrolake.photometry.image_tasks import (
     IMAGE,

@@ -206,11 +206,11 @@ class PhotozEstimator:
         photometry : table or path
         spec_z : table, path, column of the photometry, or array
             A table is joined by a key that both have (object_id, objid, source_id, ...), else by ra and dec
-            within 1 arcsec; its redshifts are called z_spec, specz, redshift or z.
+            within 1 arcsec; its redshifts are called z_spec, specz, redshift or z. Of several of an object
+            the nearest (by key, the first) is taken; where they contradict each other it is left out.
         features : sequence of str
-            Magnitudes from blue to red (``u_mag``, ``mag_u`` or ``u``; their errors ``u_err``,
-            ``mag_err_u``, ... are found), colours (``u_g``, made where they are no columns), and any
-            other columns.
+            Magnitudes from blue to red (``u_mag``, ``mag_u`` or ``u``; their errors ``u_err``, ``mag_err_u``,
+            ... are found), colours (``u_g``, made where they are no columns), and any other columns.
 
         Raises
         ------
@@ -219,9 +219,9 @@ class PhotozEstimator:
         """
         table = as_frame(photometry, "photometry")
         bands, extra = chosen_columns(table, features)
-        joined = with_redshifts(table, spec_z, [band.value for band in bands])
+        joined, out = with_redshifts(table, spec_z, [band.value for band in bands])
         known = np.isfinite(joined["z_spec"].to_numpy(np.float64, na_value=np.nan))
-        return TrainingData(joined[known].reset_index(drop=True), bands, extra)
+        return TrainingData(joined[known].reset_index(drop=True), bands, extra, out)
 
     def train_ml_model(
         self,
@@ -282,6 +282,7 @@ class PhotozEstimator:
             return grow_locally(features, training.z, settings), settings
 
         model, params = fit_model(plan, sample, SkySplit.of(sample.healpix), grow)
+        params["n_contradicting"] = training_data.n_contradicting
         return replace(model, provenance={**model.provenance, DRAWN: drawn, "params": params})
 
     def predict(

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from astrolake.errors import BadArguments, BadInput
 from astrolake.photoz.grid import RedshiftGrid
 from astrolake.photoz.pdf import cumulative
+from astrolake.schema.columns import plain_numbers
 
 Float64 = NDArray[np.float64]
 
@@ -341,12 +342,8 @@ def evaluate(
 
 
 def _column(name: str, values: Any) -> Float64:
-    if hasattr(values, "to_numpy") and getattr(values, "dtype", None) is not None:
-        values = values.to_numpy(dtype=np.float64, na_value=np.nan)
-    if isinstance(values, np.ma.MaskedArray):
-        values = np.ma.filled(values.astype(np.float64), np.nan)
     try:
-        column = np.asarray(values, dtype=np.float64)
+        column = plain_numbers(values)
     except (TypeError, ValueError) as error:
         raise BadArguments(f"{name} does not hold numbers: {error}") from None
     if column.ndim != 1:

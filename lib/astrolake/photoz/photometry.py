@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from astrolake.errors import BadArguments, BadInput, MissingColumns
+from astrolake.schema.columns import plain_numbers
 
 Float64 = NDArray[np.float64]
 Bool = NDArray[np.bool_]
@@ -225,11 +226,8 @@ def _read_band(
 
 def numbers(columns: Mapping[str, ArrayLike], name: str, table: str) -> Float64:
     """Return a column as float64, null and masked as NaN."""
-    column: Any = columns[name]
-    if isinstance(column, np.ma.MaskedArray):
-        column = np.ma.filled(column.astype(np.float64), np.nan)
     try:
-        values = np.asarray(column, dtype=np.float64)
+        values = plain_numbers(columns[name])
     except (TypeError, ValueError) as error:
         raise BadInput(f"{table}: column {name} does not hold numbers ({error})") from None
     if values.ndim != 1:

@@ -20,7 +20,8 @@ from astrolake.errors import BadArguments, BadInput, MissingColumns
 from astrolake.lake.storage import canonical_uri, filesystem
 from astrolake.photoz.features import ExtraColumn
 from astrolake.photoz.photometry import BandColumns
-from astrolake.sky import crossmatch
+from astrolake.photoz.training_set import one_redshift_each
+from astrolake.sky import crossmatch_arrays
 
 #: Names of spectroscopic redshifts, the surest first: `z` alone may be a magnitude.
 _REDSHIFTS = ("z_spec", "specz", "spec_z", "zspec", "z_true", "redshift", "z")
@@ -45,11 +46,14 @@ class TrainingData:
         Photometry and z_spec.
     bands, extra
         Columns to learn from.
+    n_contradicting : int
+        Objects left out because their spectra contradict each other.
     """
 
     table: pd.DataFrame
     bands: tuple[BandColumns, ...]
     extra: tuple[ExtraColumn, ...]
+    n_contradicting: int = 0
 
     def __len__(self) -> int:
         return len(self.table)
@@ -111,8 +115,11 @@ def redshift_column(frame: pd.DataFrame, bands: Sequence[str] = ()) -> str:
     raise MissingColumns("the table of redshifts", ["z_spec"], [str(name) for name in frame.columns])
 
 
-def with_redshifts(photometry: pd.DataFrame, spec_z: Any, bands: Sequence[str]) -> pd.DataFrame:
+def with_redshifts(photometry: pd.DataFrame, spec_z: Any, bands: Sequence[str]) -> tuple[pd.DataFrame, int]:
     """Return the photometry of objects with a spectroscopic redshift, as the column z_spec.
+
+    Of several spectra of an object the nearest (by key, the first) is taken where they agree. Objects whose
+    spectra contradict each other are left out; the second value is their number.
 
     Parameters
     ----------
@@ -129,7 +136,7 @@ def with_redshifts(photometry: pd.DataFrame, spec_z: Any, bands: Sequence[str]) 
         When the two tables have nothing to be joined by, or the array another length.
     """
     if isinstance(spec_z, str) and spec_z in photometry.columns:
-        return photometry.assign(z_spec=photometry[spec_z])
+        return photometry.assign(z_spec=photometry[spec_z]), 0
     if isinstance(spec_z, np.ndarray | pd.Series | list) and not _holds_objects(spec_z):
         values = np.asarray(spec_z)
         if values.dtype.names is None:
@@ -138,16 +145,25 @@ def with_redshifts(photometry: pd.DataFrame, spec_z: Any, bands: Sequence[str]) 
                     f"{values.shape} redshifts for {len(photometry)} rows of photometry; give a table with a "
                     "key or positions to join them by"
                 )
-            return photometry.assign(z_spec=values)
+            return photometry.assign(z_spec=values), 0
     spectra = as_frame(spec_z, "spec_z")
     found = spectra.rename(columns={redshift_column(spectra): "z_spec"})
     rest = photometry.drop(columns="z_spec", errors="ignore")
+    z = found["z_spec"].to_numpy(np.float64, na_value=np.nan)
     for key in _KEYS:
         if key in rest.columns and key in found.columns:
-            return rest.merge(found[[key, "z_spec"]].drop_duplicates(key), on=key, validate="many_to_one")
+            objects, keys = pd.factorize(found[key])
+            first = np.arange(len(found), dtype=np.float64)
+            rows, contradicting = one_redshift_each(objects, np.where(objects < 0, np.nan, z), first)
+            known = pd.DataFrame({key: keys[objects[rows]], "z_spec": z[rows]})
+            return rest.merge(known, on=key, validate="many_to_one"), contradicting
     if {"ra", "dec"} <= set(rest.columns) & set(found.columns):
-        sides = rest, found[["ra", "dec", "z_spec"]].rename(columns={"ra": "ra_spec", "dec": "dec_spec"})
-        return _matched(*sides)
+        # Each spectrum is of the object nearest to it.
+        left, right = ((side["ra"].to_numpy(), side["dec"].to_numpy()) for side in (found, rest))
+        pairs = crossmatch_arrays(left, right, _MATCH_RADIUS_ARCSEC)
+        matched = z[pairs.left_index]
+        rows, contradicting = one_redshift_each(pairs.right_index, matched, pairs.sep_arcsec)
+        return rest.iloc[pairs.right_index[rows]].assign(z_spec=matched[rows]), contradicting
     raise BadArguments(
         f"photometry and spec_z have no key in common ({', '.join(_KEYS)}) nor ra and dec; photometry has "
         f"{list(map(str, photometry.columns))}, spec_z {list(map(str, spectra.columns))}"
@@ -260,12 +276,6 @@ def _native(values: Any) -> Any:
     if isinstance(values, np.ndarray) and not values.dtype.isnative:
         return values.astype(values.dtype.newbyteorder("="))
     return values
-
-
-def _matched(photometry: pd.DataFrame, spectra: pd.DataFrame) -> pd.DataFrame:
-    right = spectra.rename(columns={"ra_spec": "ra", "dec_spec": "dec"})
-    found = crossmatch(photometry, right, _MATCH_RADIUS_ARCSEC, suffixes=("", "_spec"))
-    return pd.DataFrame(found).drop(columns=["ra_spec", "dec_spec", "sep_arcsec", "rank"])
 
 
 def _band_of(name: str) -> str | None:

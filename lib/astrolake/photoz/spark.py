@@ -14,11 +14,13 @@ from astrolake.errors import BadArguments, BadInput
 from astrolake.lake.declared import declared
 from astrolake.lake.delta import Snapshot
 from astrolake.lake.reader import frame_of, require_columns, spark_fields
-from astrolake.lake.staging import REPORT_FIELDS, Stager, StageSpec, report
-from astrolake.lake.writer import Replace
+from astrolake.lake.replace import Replace
+from astrolake.lake.staging import REPORT_FIELDS, Staged, Stager, StageSpec, report
+from astrolake.lake.writer import TableWriter
 from astrolake.photoz.model_store import Estimator, StoredModel, needed_columns
 from astrolake.schema import HEALPIX_COLUMN, PHOTOZ, Table
 from astrolake.schema.arrow import arrow_schema
+from astrolake.schema.spark import spark_schema
 
 ESTIMATED = "estimated"
 #: Rows that are estimated together: enough for the kernels, and a bound on the memory of a task.
@@ -54,13 +56,13 @@ class Request:
         """Columns to read."""
         return list(dict.fromkeys((HEALPIX_COLUMN, self.key, "ra", "dec", *self.columns)))
 
-    def numbers_of(self, rows: pa.Table) -> dict[str, np.ndarray]:
+    def photometry_of(self, rows: pa.Table) -> dict[str, pa.ChunkedArray]:
         """Return the photometry of some rows."""
-        return {name: _numbers(rows.column(name)) for name in self.columns}
+        return {name: rows.column(name) for name in self.columns}
 
     def rows_of(self, model: Estimator, version: str, rows: pa.Table) -> pa.Table:
         """Return the estimates of some rows as rows of `photoz`, but for run_id."""
-        found = model.estimate(self.numbers_of(rows), self.pdf_step, whole=False)
+        found = model.estimate(self.photometry_of(rows), self.pdf_step, whole=False)
         n = rows.num_rows
         arrays: dict[str, pa.Array] = {
             HEALPIX_COLUMN: rows.column(HEALPIX_COLUMN),
@@ -145,15 +147,25 @@ def check_columns(rows: DataFrame, request: Request, model: Estimator) -> None:
     estimated as not observed, and flagged.
     """
     sample = rows.select(*request.columns).limit(_SAMPLE).toPandas()
-    model.estimate(request.numbers_of(pa.Table.from_pandas(sample, preserve_index=False)))
+    model.estimate(request.photometry_of(pa.Table.from_pandas(sample, preserve_index=False)))
 
 
-def replaced(spark: SparkSession, request: Request) -> Replace:
-    """Return what an estimate replaces: all of its method for its table."""
-    values = spark.range(1).select(
-        F.lit(request.method).alias("method"), F.lit(request.table).alias("source_table")
-    )
-    return Replace(("method", "source_table"), values, few=True)
+def replaced(writer: TableWriter, staged: Staged, table: Table, request: Request, *, some: bool) -> Replace:
+    """Return what estimates replace: all of their method for their table, or, of `some` objects, theirs.
+
+    Parameters
+    ----------
+    staged : Staged
+        The estimates.
+    table : Table
+        Declaration of the table that they go to.
+    """
+    named = F.lit(request.method).alias("method"), F.lit(request.table).alias("source_table")
+    if not some:
+        return Replace(("method", "source_table"), writer.spark.range(1).select(*named), few=True)
+    # Spark makes conditions on the rows that are there of the literals, and compares identifiers alone.
+    mine = writer.staged_frame(staged, spark_schema(table)).select("object_id", *named)
+    return Replace(("object_id", "method", "source_table"), mine)
 
 
 def stored_models(models: DataFrame) -> list[dict[str, object]]:
@@ -179,13 +191,6 @@ def _pieces(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
             held = []
     if held and sum(b.num_rows for b in held):
         yield pa.Table.from_batches(held)
-
-
-def _numbers(column: pa.ChunkedArray) -> np.ndarray:
-    """Return a column, nulls of numbers as NaN; what is no number is left for the model to refuse."""
-    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
-        column = column.cast(pa.float64())
-    return np.asarray(column.to_numpy())
 
 
 def _lists(densities: np.ndarray) -> pa.Array:

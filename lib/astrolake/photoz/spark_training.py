@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -31,7 +32,7 @@ from astrolake.photoz.template_fit import TemplateFit
 from astrolake.photoz.train_combined import combine_members
 from astrolake.photoz.train_model import TrainingPlan, TreeSettings, fit_model
 from astrolake.photoz.train_options import TrainOptions
-from astrolake.photoz.training_set import PARTS, PHOT, SkySplit, TrainingRows
+from astrolake.photoz.training_set import PARTS, PHOT, SAME_REDSHIFT, SkySplit, TrainingRows
 from astrolake.photoz.trees import TreeEnsemble
 from astrolake.schema import HEALPIX_COLUMN
 from astrolake.sky.matching import match
@@ -41,6 +42,9 @@ Trained = PhotozModel | TemplateFit | CombinedModel
 
 #: Columns of the photometric side in the frame of matches (see `PHOT`); the other side's keep their names.
 _ID, _INDEX, _SEP = "phot_key", "phot_healpix", "sep_arcsec_of_match"
+#: Whether the redshifts of an object agree.
+AGREE = "redshifts_agree"
+_LOG = logging.getLogger("astrolake")
 
 
 @dataclass(frozen=True)
@@ -160,9 +164,10 @@ def train_on_tables(run: Run, args: Any, options: TrainOptions) -> tuple[DataFra
 def _train_on(run: Run, tables: TrainingTables, options: TrainOptions) -> tuple[Trained, dict[str, Any], int]:
     """Return a model of one method, its parameters, and the number of galaxies."""
     plan = options.plan(tables.photometry.stored_names)
-    rows = run.persist(matched_rows(run.spark, tables, plan.columns, plan.grid))
+    rows, contradicting = _agreeing(run, tables, plan.columns, plan.grid)
     sample, count = sampled(rows, plan.columns, options.max_training_rows)
-    return *train(plan, rows, sample, scratch_of(run.lake.storage, run.run_id)), count
+    model, params = train(plan, rows, sample, scratch_of(run.lake.storage, run.run_id))
+    return model, {**params, **contradicting}, count
 
 
 def _combine_on(
@@ -176,10 +181,21 @@ def _combine_on(
     if options.grid not in (RedshiftGrid(), grid):
         raise BadArguments(f"--z-min, --z-max, --z-step: leave them out, or give those of the models: {grid}")
     columns = tuple(dict.fromkeys(name for model in members.values() for name in needed_columns(model)))
-    rows = run.persist(matched_rows(run.spark, tables, columns, grid))
+    rows, contradicting = _agreeing(run, tables, columns, grid)
     sample, count = sampled(rows, columns, options.max_training_rows)
     model, params = combine_members(members, sample, seed=options.seed)
-    return model, {"models": {name: one.model_id for name, one in chosen.items()}, **params}, count
+    models = {name: one.model_id for name, one in chosen.items()}
+    return model, {"models": models, **params, **contradicting}, count
+
+
+def _agreeing(
+    run: Run, tables: TrainingTables, columns: Sequence[str], grid: RedshiftGrid
+) -> tuple[DataFrame, dict[str, int]]:
+    """Return galaxies whose redshifts agree, and, for the parameters of a model, the number of the others."""
+    matched = run.persist(matched_rows(run.spark, tables, columns, grid))
+    if contradicting := matched.where(f"NOT {AGREE}").count():
+        _LOG.warning("%d objects are left out: their redshifts contradict each other", contradicting)
+    return matched.where(AGREE).drop(AGREE), {"n_contradicting": contradicting}
 
 
 def matched_rows(
@@ -188,7 +204,8 @@ def matched_rows(
     """Return galaxies with redshifts on the grid.
 
     Columns are phot_key, phot_healpix, z_spec and the photometry, ``phot_<n>`` for the n-th of `columns`.
-    Each object gets the nearest spectrum that meets the condition.
+    Each object gets the nearest spectrum that meets the condition; `AGREE` is false where another of its
+    spectra contradicts that (see `training_set.one_redshift_each`, which does the same).
     """
     tables.check(columns)
     if tables.table == tables.spec_table:
@@ -205,8 +222,11 @@ def matched_rows(
     usable = rows.select(_ID, _INDEX, _SEP, z.alias("z_spec"), *names).where(
         (F.col("z_spec") >= grid.z_min - grid.step / 2) & (F.col("z_spec") <= grid.z_max + grid.step / 2)
     )
-    nearest = Window.partitionBy(_ID).orderBy(_SEP, "z_spec")
-    return usable.withColumn("place", F.row_number().over(nearest)).where("place = 1").drop("place", _SEP)
+    mine = Window.partitionBy(_ID)
+    low, high = F.min("z_spec").over(mine), F.max("z_spec").over(mine)
+    place = F.row_number().over(mine.orderBy(_SEP, "z_spec"))
+    found = usable.withColumns({AGREE: high - low <= SAME_REDSHIFT * (1 + low), "place": place})
+    return found.where("place = 1").drop("place", _SEP)
 
 
 def sampled(rows: DataFrame, columns: Sequence[str], most: int) -> tuple[TrainingRows, int]:
@@ -240,6 +260,9 @@ def _joined(
         F.col("right_id").alias("match_right_id"),
         F.col("sep_arcsec").alias(_SEP),
     )
+    # A spectrum is of the object nearest to it, as without a cross-match.
+    nearest = Window.partitionBy("match_right_id").orderBy(_SEP, _ID)
+    matches = matches.withColumn("place", F.row_number().over(nearest)).where("place = 1").drop("place")
     on = theirs[tables.spec_key] == F.col("match_right_id")
     return theirs.join(matches, on, how="inner").join(ours, _ID, how="inner")
 

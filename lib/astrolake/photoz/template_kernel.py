@@ -196,9 +196,8 @@ def _kernel(n_bands: int, width: int) -> Callable[..., None]:
             prior = priors[0][priors[1][galaxy]]
             mode = _density(chi2, bottom, spans[:n_spans], prior, prior_class, norm, out[0][galaxy])
             out[1][galaxy] = _likeliest(chi2[:, mode], bottom, prior[:, mode], prior_class)
-            model = fluxes[out[1][galaxy], mode // width]
-            at = np.arange(n_bands) * width + mode % width
-            _numbers(f, model[at], weight[mode // width][at], out[2][galaxy])
+            k = mode // width
+            _numbers(f, fluxes[out[1][galaxy], k], weight[k], mode % width, out[2][galaxy])
 
     @compiled_fast
     def quick(f: Float32, fluxes: Float32, weight: Float32, signal: Float32, chi2: Float32) -> None:
@@ -358,15 +357,16 @@ def _likeliest(chi2: Float32, bottom: Any, prior: Float32, prior_class: Int64) -
 
 
 @compiled_fast
-def _numbers(flux: Float32, model: Float32, weight: Float32, out: Float32) -> None:
-    """Write chi2 and amplitude of one model."""
+def _numbers(flux: Float32, model: Float32, weight: Float32, place: Any, out: Float32) -> None:
+    """Write chi2 and amplitude of one model at one place of its block of redshifts."""
     gx, xx, total = np.float32(0), np.float32(1e-30), np.float32(0)
+    m, w = model[place :: model.size // flux.size], weight[place :: model.size // flux.size]
     for b in range(flux.size):
-        gx += flux[b] * model[b] * weight[b]
-        xx += model[b] * model[b] * weight[b]
+        gx += flux[b] * m[b] * w[b]
+        xx += m[b] * m[b] * w[b]
     amplitude = max(gx, np.float32(0)) / xx
     for b in range(flux.size):
-        left = flux[b] - amplitude * model[b]
-        total += left * left * weight[b]
+        left = flux[b] - amplitude * m[b]
+        total += left * left * w[b]
     out[0] = total
     out[1] = amplitude

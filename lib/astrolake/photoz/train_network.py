@@ -14,7 +14,7 @@ from astrolake.errors import BadArguments, BadInput
 from astrolake.photoz.compiled import compiled_fast
 from astrolake.photoz.features import FeatureSpec, Inputs
 from astrolake.photoz.mixture import loss_and_gradient
-from astrolake.photoz.network import MixtureNetwork, forward
+from astrolake.photoz.network import MixtureNetwork, forward, silu_and_slope
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -202,7 +202,7 @@ def _loss_gradients(
     for weights, bias in layers[:-1]:
         x = values[-1] @ weights
         slope = np.empty_like(x)
-        _silu_and_slope(x, bias, slope)
+        silu_and_slope(x, bias, slope)
         values.append(x)
         slopes.append(slope)
     output = values[-1] @ layers[-1][0] + layers[-1][1]
@@ -271,25 +271,3 @@ def _adamw(
         first[k] = keep1 * first[k] + add1 * slope
         second[k] = keep2 * second[k] + add2 * slope * slope
         values[k] = decay * values[k] - rate * first[k] / (np.sqrt(second[k]) + least)
-
-
-@compiled_fast
-def _silu_and_slope(values: Float32, bias: Float32, slope: Float32) -> None:
-    """Replace x by SiLU(x + bias), in place, and write its derivative."""
-    one, half, sixth = np.float32(1), np.float32(0.5), np.float32(1 / 6)
-    for row in range(values.shape[0]):
-        for k in range(values.shape[1]):
-            x = values[row, k] + bias[k]
-            y = min(max(x, np.float32(-20)), np.float32(20)) * np.float32(-1 / 64)
-            e = one + y * (
-                one + y * (half + y * (sixth + y * (np.float32(1 / 24) + y * np.float32(1 / 120))))
-            )
-            e *= e
-            e *= e
-            e *= e
-            e *= e
-            e *= e
-            e *= e
-            sigmoid = one / (one + e)
-            values[row, k] = x * sigmoid
-            slope[row, k] = sigmoid * (one + x * (one - sigmoid))

@@ -17,6 +17,11 @@ from astrolake.sky.healpix import KEY_ORDER, Int64
 _ORDER, _FINEST, _ENOUGH_CELLS = 6, 16, 50
 #: What names of photometric columns start with in a frame of training galaxies; their number follows.
 PHOT = "phot_"
+#: Redshifts z of one object agree within this times (1 + z), some 600 km/s; others are of two galaxies,
+#: or one of them is wrong.
+SAME_REDSHIFT = 0.002
+#: Below it no redshift is one: catalogs write -1 or -99 where there is none.
+_LEAST_REDSHIFT = -0.5
 #: One cell in so many is held back.
 PARTS = 5
 _GOLDEN = 0x9E3779B97F4A7C15
@@ -68,6 +73,34 @@ class TrainingRows:
         """Return some of the rows, by mask or indices."""
         columns = {name: values[rows] for name, values in self.columns.items()}
         return TrainingRows(columns, self.z[rows], self.healpix[rows])
+
+
+def one_redshift_each(
+    objects: Int64, z: NDArray[np.float64], sep: NDArray[np.float64]
+) -> tuple[NDArray[np.intp], int]:
+    """Return the row of the nearest spectrum of each object whose spectra agree, sorted by object.
+
+    Parameters
+    ----------
+    objects : (n,) int64
+        The object of each spectrum.
+    z, sep : (n,) float64
+        Redshift, NaN or negative (below -0.5) where there is none, and distance from the object.
+
+    Returns
+    -------
+    rows : (m,) int
+    contradicting : int
+        Objects whose redshifts differ by more than `SAME_REDSHIFT` (1 + z); they have no row.
+    """
+    known = np.flatnonzero(np.isfinite(z) & (z > _LEAST_REDSHIFT))
+    rows = known[np.lexsort((z[known], sep[known], objects[known]))]
+    if not len(rows):
+        return rows, 0
+    first = np.flatnonzero(np.concatenate([[True], np.diff(objects[rows]) != 0]))
+    low, high = (extreme.reduceat(z[rows], first) for extreme in (np.minimum, np.maximum))
+    agree = high - low <= SAME_REDSHIFT * (1 + low)
+    return rows[first[agree]], int((~agree).sum())
 
 
 def band_columns(
