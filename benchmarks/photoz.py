@@ -24,11 +24,11 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
+from photoz_report import HEADER, HEADER_OF_ERRORS, print_errors, print_row  # noqa: E402
 
 from astrolake.photoz import PhotozEstimator  # noqa: E402
 from astrolake.photoz.combine import learn_pool  # noqa: E402
 from astrolake.photoz.grid import RedshiftGrid  # noqa: E402
-from astrolake.photoz.metrics import evaluate  # noqa: E402
 from astrolake.photoz.pdf import summarise  # noqa: E402
 from astrolake.photoz.templates import load_templates  # noqa: E402
 
@@ -82,25 +82,27 @@ def main() -> None:
     data = Path(peer(args.peers_python, "data", folder)["estimation_data"])
     train, test = tables(folder)
     print(f"{len(train)} galaxies to train on, {len(test)} to test\n")
-    print("| code | train s | gal/s | sigma_NMAD | outliers | bias | CDE loss | CRPS | PIT KS | 68 % holds |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    print(HEADER)
     for name in args.peers:
         found = peer(args.peers_python, name, folder)
         arrays = np.load(folder / f"{name}.npz")
         rows = arrays["rows"]
-        z = test["z_spec"].to_numpy()[rows]
+        known = test["z_spec"].to_numpy()[rows]
         pdf = arrays.get("pdf")
         label = name if len(rows) == len(test) else f"{name} ({len(rows)})"
-        print_row(label, found["train"], len(z) / found["estimate"], arrays["z_phot"], z, pdf)
-    densities = {}
+        print_row(label, found["train"], len(known) / found["estimate"], arrays["z_phot"], known, pdf, GRID)
+    densities, estimates = {}, {}
+    z = test["z_spec"].to_numpy()
     for name in args.ours:
         fit = fit_templates(calibrated=TEMPLATES[name]) if name in TEMPLATES else trained(name)
-        train_s, estimate_s, densities[name] = timed(fit, train, test, data)
-        z_phot = summarise(densities[name], GRID)["z_phot"]
-        z = test["z_spec"].to_numpy()
-        print_row(f"astrolake {name}", train_s, TIMED / estimate_s, z_phot, z, densities[name])
+        train_s, estimate_s, densities[name], estimates[name] = timed(fit, train, test, data)
+        z_phot = estimates[name]["z_phot"]
+        print_row(f"astrolake {name}", train_s, TIMED / estimate_s, z_phot, z, densities[name], GRID)
+    print(f"\nErrors of astrolake, in quintiles from the worst to the best\n\n{HEADER_OF_ERRORS}")
+    for name, found in estimates.items():
+        print_errors(name, found, z, test["mag_i"].to_numpy())
     if {"template", "network"} <= set(densities):
-        combined(densities, test["z_spec"].to_numpy())
+        combined(densities, z)
 
 
 def peer(python: str, name: str, folder: Path) -> dict:
@@ -157,7 +159,7 @@ def fit_templates(*, calibrated: bool) -> Callable:
 
 def timed(
     fit: Callable, train: pd.DataFrame, test: pd.DataFrame, data: Path
-) -> tuple[float, float, np.ndarray]:
+) -> tuple[float, float, np.ndarray, dict[str, np.ndarray]]:
     start = time.process_time()
     model = fit(train, data)
     train_s = time.process_time() - start
@@ -166,22 +168,9 @@ def timed(
     rows = np.arange(TIMED) % len(test)
     many = {name: values[rows] for name, values in columns.items()}
     start = time.process_time()
-    model.estimate(many)
-    return train_s, time.process_time() - start, density
-
-
-def print_row(
-    name: str, train_s: float, rate: float, z_phot: np.ndarray, z: np.ndarray, pdf: np.ndarray | None
-) -> None:
-    found = evaluate(z_phot, z, pdf=pdf, grid=GRID)
-    density = [found.get(key) for key in ("cde_loss", "crps", "pit_ks", "pdf_coverage_68")]
-    digits = (2, 4, 3, 3)
-    cells = ["-" if value is None else f"{value:.{n}f}" for value, n in zip(density, digits, strict=True)]
-    print(
-        f"| {name} | {train_s:.1f} | {rate:,.0f} | {found['scatter']:.4f} "
-        f"| {100 * found['outlier_fraction']:.2f} % | {found['bias']:+.4f} | {' | '.join(cells)} |",
-        flush=True,
-    )
+    found = model.estimate(many)
+    estimate_s = time.process_time() - start
+    return train_s, estimate_s, density, {key: values[: len(test)] for key, values in found.items()}
 
 
 def combined(densities: dict[str, np.ndarray], z: np.ndarray) -> None:
@@ -194,10 +183,9 @@ def combined(densities: dict[str, np.ndarray], z: np.ndarray) -> None:
     print(
         f"\nnetwork and template pooled ({pool.kind}, weights {weights}), two thirds of the test galaxies:\n"
     )
-    print("| code | train s | gal/s | sigma_NMAD | outliers | bias | CDE loss | CRPS | PIT KS | 68 % holds |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    print(HEADER)
     for name, pdf in (("network", pair[0][~learn]), ("template", pair[1][~learn]), ("pool", together)):
-        print_row(name, np.nan, np.nan, summarise(pdf, GRID)["z_phot"], z[~learn], pdf)
+        print_row(name, np.nan, np.nan, summarise(pdf, GRID)["z_phot"], z[~learn], pdf, GRID)
 
 
 if __name__ == "__main__":
