@@ -390,3 +390,55 @@ def test_bands_without_errors_are_calibrated_by_the_floor():
     columns = {b.value: 23.9 - 2.5 * np.log10(flux[:, k]) for k, b in enumerate(bands)}
     fitted = fit_.calibrated(columns, grid.z[place], learn_prior=False)
     assert np.abs(fitted.factor - 1).max() < 0.03
+
+
+@pytest.mark.parametrize("snr", [1e5, 1e6])
+def test_densities_are_exact_at_any_signal_to_noise(models, snr):
+    """Single precision has lost chi2 as a difference of sums long before."""
+    flux, _, _, _ = drawn(models, 30, 300.0)
+    # templates are not that good: chi2 of 1e5 and more, which differ little from redshift to redshift
+    error = np.abs(flux) / snr
+    table = PriorTable.make(None, templates().types, GRID.z)
+    packed = template_kernel.pack(models.flux, np.zeros((GRID.n, 6)), table.prior_class)
+    found = template_kernel.fit(packed, flux, error**2, table.values, np.zeros(30, dtype=np.int64))
+    for k in range(30):
+        density, chi2 = brute_force(models, flux[k], error[k] ** 2, np.zeros((GRID.n, 6)), 1.0)
+        assert found.density[k].argmax() == density.argmax()
+        assert found.chi2[k] == pytest.approx(chi2.min(), rel=1e-4)
+
+
+@pytest.mark.parametrize("absurd", [1e12, 1e18, 1e20, 1e25, 1e30, 1e150])
+def test_absurd_fluxes_and_errors_leave_the_other_bands_alone(models, absurd):
+    """Fill values such as 1e20 are beyond single precision beside a flux of 1."""
+    flux, error, _, _ = drawn(models, 4, 10.0)
+    table = PriorTable.make(None, templates().types, GRID.z)
+    packed = template_kernel.pack(models.flux, np.zeros((GRID.n, 6)), table.prior_class)
+    none = np.zeros(4, dtype=np.int64)
+    without = flux.copy()
+    without[:, 3] = np.nan
+    expected = template_kernel.fit(packed, without, error**2, table.values, none)
+    flux[:, 3], error[:, 3] = absurd, absurd
+    found = template_kernel.fit(packed, flux, error**2, table.values, none)
+    np.testing.assert_allclose(found.density, expected.density, atol=1e-3 * expected.density.max())
+    np.testing.assert_array_equal(found.template, expected.template)
+    # and an error of nothing is no more than single precision can tell
+    flux[:, 3], error[:, 3] = without[:, 2], without[:, 2] / absurd
+    found = template_kernel.fit(packed, flux, error**2, table.values, none)
+    assert np.isfinite(found.density).all()
+    np.testing.assert_allclose(found.density.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_a_norm_may_outweigh_any_chi2(models):
+    """Errors of 0.5 in place of 1e-4 in 6 bands are a factor of 1e-22, beyond what chi2 alone would leave out."""
+    error = np.full((GRID.n, 6), 1e-4)
+    error[75:] = 0.5
+    flux = models.flux[:1, 40].astype(np.float64) * (1 + 4e-4 * np.array([1, -1, 1, 1, -1, -1]))
+    variance = (1e-5 * flux) ** 2
+    table = PriorTable.make(None, templates().types, GRID.z)
+    packed = template_kernel.pack(models.flux, error, table.prior_class)
+    found = template_kernel.fit(packed, flux, variance, table.values, np.zeros(1, dtype=np.int64))
+    density, chi2 = brute_force(models, flux[0], variance[0], error**2, 1.0)
+    assert chi2[:, :75].min() > chi2.min() + 60
+    assert 0.5 < density[:75].sum() < 0.9
+    np.testing.assert_allclose(found.density[0], density, atol=1e-3 * density.max())
+    assert found.chi2[0] == pytest.approx(chi2[found.template[0], density.argmax()], rel=1e-2)
