@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astrolake.photoz.compiled import compiled_fast
+from astrolake.photoz.packed_models import LANES, PackedModels
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -30,48 +31,15 @@ _DEEPEST = np.float32(60.0)
 #: Sums of (f / sigma)^2 up to which the difference of two such sums is exact enough (0.001), and the error of
 #: the difference at most, relative to the sum.
 _QUIET, _ROUNDING = np.float32(3e3), np.float32(2e-6)
-#: The greatest ratio of a flux to its error, single precision has no more; and the greatest of two errors of a
+#: The greatest ratio of a flux to its error: single precision has no more. And that of two errors of a
 #: galaxy: a band beyond says nothing beside the other.
 _SHARPEST, _DULLEST = 1e7, 1e15
-#: Redshifts that a compiled loop runs over, at most, and what their number is rounded up to: SIMD lanes.
-_LONGEST_LOOP, _LANES = 512, 16
 _HALF_LOG2E, _LN2 = np.float32(-0.5 * 1.4426950408889634), np.float32(0.6931471805599453)
 
 Pair = tuple[Float32, Float32]
 PackedArrays = tuple[Float32, Float32, Int64]
 Priors = tuple[Float32, Int64]
 Outputs = tuple[Float32, Int64, Float32]
-
-
-@dataclass(frozen=True)
-class PackedModels:
-    """Models as the kernel reads them.
-
-    Parameters
-    ----------
-    flux : (templates, blocks, bands * width) float32
-        Redshifts run fastest; beyond the last one it is repeated.
-    error2 : (blocks, bands, width) float32
-        Square of the relative template error.
-    prior_class : (templates,) int64
-        Row of the prior of each template.
-    n_z : int
-    """
-
-    flux: Float32
-    error2: Float32
-    prior_class: Int64
-    n_z: int
-
-    @property
-    def n_bands(self) -> Any:
-        """Number of bands."""
-        return self.error2.shape[1]
-
-    @property
-    def width(self) -> Any:
-        """Redshifts of a block."""
-        return self.error2.shape[2]
 
 
 @dataclass(frozen=True)
@@ -92,33 +60,6 @@ class Fits:
     template: Int64
     chi2: Float32
     amplitude: Float32
-
-
-def pack(
-    flux: NDArray[np.floating], template_error: NDArray[np.floating], prior_class: Int64
-) -> PackedModels:
-    """Return models as the kernel reads them.
-
-    Parameters
-    ----------
-    flux : (templates, redshifts, bands) array
-    template_error : (redshifts, bands) array
-        Error of any template relative to the flux it is compared with.
-    prior_class : (templates,) int64
-    """
-    n_z = flux.shape[1]
-    blocks = -(-n_z // _LONGEST_LOOP)
-    width = -(-n_z // (blocks * _LANES)) * _LANES
-    at = np.minimum(np.arange(blocks * width), n_z - 1)
-    rows = np.asarray(flux, dtype=np.float32)[:, at].transpose(0, 2, 1)
-    split = rows.reshape(len(flux), -1, blocks, width).transpose(0, 2, 1, 3)
-    errors = np.asarray(template_error, dtype=np.float32)[at].T.reshape(-1, blocks, width).transpose(1, 0, 2)
-    return PackedModels(
-        np.ascontiguousarray(split.reshape(len(flux), blocks, -1)),
-        np.ascontiguousarray(errors**2),
-        np.ascontiguousarray(prior_class, dtype=np.int64),
-        n_z,
-    )
 
 
 def fit(
@@ -200,14 +141,10 @@ def _kernel(n_bands: int, width: int) -> Callable[..., None]:
         norm = np.zeros(n_blocks * width, np.float32)
         signal, best = np.empty_like(norm), np.empty_like(norm)
         has_norm = _varies(error2)
-        spans = np.empty((n_blocks * width // _LANES, 2), np.int64)
+        spans = np.empty((n_blocks * width // LANES, 2), np.int64)
         for galaxy in range(flux.shape[0]):
             f = flux[galaxy]
-            _weigh(f, variance[galaxy], error2, weight, signal)
-            loudest = signal.max()
-            if has_norm:
-                _norms(weight, norm)
-                signal += norm
+            loudest = _weigh(f, variance[galaxy], error2, has_norm, weight, norm, signal)
             quick(f, fluxes, weight, signal, blocks)
             margin = _DEEPEST + _ROUNDING * loudest
             n_spans, bottom = _near(chi2, margin, best, spans)
@@ -218,8 +155,8 @@ def _kernel(n_bands: int, width: int) -> Callable[..., None]:
             prior = priors[0][priors[1][galaxy]]
             mode = _density(chi2, bottom, spans[:n_spans], prior, prior_class, out[0][galaxy])
             out[1][galaxy] = _likeliest(chi2[:, mode], bottom, prior[:, mode], prior_class)
-            k = mode // width
-            _numbers(f, fluxes[out[1][galaxy], k], weight[k], mode % width, out[2][galaxy])
+            model = fluxes[out[1][galaxy], mode // width]
+            _numbers(f, model, weight[mode // width], mode % width, out[2][galaxy])
 
     @compiled_fast
     def quick(f: Float32, fluxes: Float32, weight: Float32, signal: Float32, chi2: Float32) -> None:
@@ -285,20 +222,32 @@ def _near(chi2: Float32, margin: Any, best: Float32, spans: Int64) -> Any:
             best[z] = min(best[z], c[z])
     bottom = _least(best)
     n, inside = 0, False
-    for start in range(0, best.size, _LANES):
-        near = _least(best[start : start + _LANES]) - bottom <= margin
+    for start in range(0, best.size, LANES):
+        near = _least(best[start : start + LANES]) - bottom <= margin
         if near and not inside:
             spans[n, 0] = start
             n += 1
         if near:
-            spans[n - 1, 1] = start + _LANES
+            spans[n - 1, 1] = start + LANES
         inside = near
     return n, bottom
 
 
 @compiled_fast
-def _weigh(flux: Float32, variance: Float32, error2: Float32, weight: Float32, signal: Float32) -> None:
-    """Write 1 / sigma^2 of all bands by blocks of redshifts, 0 if not observed, and sums of (f / sigma)^2."""
+def _weigh(
+    flux: Float32,
+    variance: Float32,
+    error2: Float32,
+    has_norm: Any,
+    weight: Float32,
+    norm: Float32,
+    signal: Float32,
+) -> Any:
+    """Write 1 / sigma^2 of all bands by blocks of redshifts, 0 if not observed, and two numbers a redshift.
+
+    They are the norm, left alone where there is none, and, added to it, the sum of (f / sigma)^2, whose
+    greatest is returned.
+    """
     n_blocks, n_bands, width = error2.shape
     signal[:] = 0
     for k in range(n_blocks):
@@ -312,6 +261,11 @@ def _weigh(flux: Float32, variance: Float32, error2: Float32, weight: Float32, s
                     total[z] += f2 * row[z]
             else:
                 row[:] = 0
+    loudest = signal.max()
+    if has_norm:
+        _norms(weight, norm)
+        signal += norm
+    return loudest
 
 
 @compiled_fast
