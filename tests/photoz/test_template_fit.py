@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from astrolake.errors import BadArguments, BadInput, MissingColumns
-from astrolake.photoz import pdf, template_kernel
+from astrolake.photoz import packed_models, pdf, template_kernel
 from astrolake.photoz.filters import load_filters, synthetic_flux
 from astrolake.photoz.flags import PhotozFlag
 from astrolake.photoz.grid import RedshiftGrid
 from astrolake.photoz.model_grid import content_hash, model_grid
+from astrolake.photoz.packed_models import pack
 from astrolake.photoz.photometry import BandColumns, Photometry
 from astrolake.photoz.prior import MagnitudePrior, PriorTable
 from astrolake.photoz.sed_files import Spectrum
@@ -66,7 +67,7 @@ def test_kernel_is_brute_force(models, snr):
     error2 = np.linspace(0.0, 0.003, GRID.n)[:, np.newaxis] * np.ones(6)
     table = PriorTable.make(MagnitudePrior(), templates().types, GRID.z)
     rows = table.rows(np.linspace(19, 26, 40))
-    packed = template_kernel.pack(models.flux, np.sqrt(error2), table.prior_class)
+    packed = pack(models.flux, np.sqrt(error2), table.prior_class)
     found = template_kernel.fit(packed, flux, error**2, table.values, rows)
     for k in set(range(40)) - {13}:
         prior = table.values[rows[k]][table.prior_class].astype(np.float64)
@@ -82,12 +83,12 @@ def test_kernel_is_brute_force(models, snr):
 
 
 def test_kernel_has_blocks_for_long_grids(monkeypatch):
-    monkeypatch.setattr(template_kernel, "_LONGEST_LOOP", 160)
+    monkeypatch.setattr(packed_models, "LONGEST_LOOP", 160)
     grid = RedshiftGrid(0.0, 1.5, 0.005)  # 301 redshifts: two blocks
     models = model_grid(templates(), FILTERS, grid)
     flux, error, _, _ = drawn(models, 5)
     table = PriorTable.make(None, templates().types, grid.z)
-    packed = template_kernel.pack(models.flux, np.zeros((grid.n, 6)), table.prior_class)
+    packed = pack(models.flux, np.zeros((grid.n, 6)), table.prior_class)
     assert packed.flux.shape[1] == 2
     found = template_kernel.fit(packed, flux, error**2, table.values, table.rows(np.full(5, np.nan)))
     for k in range(5):
@@ -367,7 +368,7 @@ def test_template_errors_that_depend_on_redshift_count_in_the_norm_of_the_likeli
     error = np.zeros((40, 3))
     error[20:] = 0.2
     flux, sigma = np.array([[1.0, 1.05, 0.95]]), 0.05
-    packed = template_kernel.pack(models, error, np.zeros(1, dtype=np.int64))
+    packed = pack(models, error, np.zeros(1, dtype=np.int64))
     prior = np.ones((1, 1, 40), dtype=np.float32)
     found = template_kernel.fit(packed, flux, np.full((1, 3), sigma**2), prior, np.zeros(1, dtype=np.int64))
     spread = np.sqrt(sigma**2 + (error * flux) ** 2)
@@ -390,3 +391,55 @@ def test_bands_without_errors_are_calibrated_by_the_floor():
     columns = {b.value: 23.9 - 2.5 * np.log10(flux[:, k]) for k, b in enumerate(bands)}
     fitted = fit_.calibrated(columns, grid.z[place], learn_prior=False)
     assert np.abs(fitted.factor - 1).max() < 0.03
+
+
+@pytest.mark.parametrize("snr", [1e5, 1e6])
+def test_densities_are_exact_at_any_signal_to_noise(models, snr):
+    """Single precision has lost chi2 as a difference of sums long before."""
+    flux, _, _, _ = drawn(models, 30, 300.0)
+    # templates are not that good: chi2 of 1e5 and more, which differ little from redshift to redshift
+    error = np.abs(flux) / snr
+    table = PriorTable.make(None, templates().types, GRID.z)
+    packed = pack(models.flux, np.zeros((GRID.n, 6)), table.prior_class)
+    found = template_kernel.fit(packed, flux, error**2, table.values, np.zeros(30, dtype=np.int64))
+    for k in range(30):
+        density, chi2 = brute_force(models, flux[k], error[k] ** 2, np.zeros((GRID.n, 6)), 1.0)
+        assert found.density[k].argmax() == density.argmax()
+        assert found.chi2[k] == pytest.approx(chi2.min(), rel=1e-4)
+
+
+@pytest.mark.parametrize("absurd", [1e12, 1e18, 1e20, 1e25, 1e30, 1e150])
+def test_absurd_fluxes_and_errors_leave_the_other_bands_alone(models, absurd):
+    """Fill values such as 1e20 are beyond single precision beside a flux of 1."""
+    flux, error, _, _ = drawn(models, 4, 10.0)
+    table = PriorTable.make(None, templates().types, GRID.z)
+    packed = pack(models.flux, np.zeros((GRID.n, 6)), table.prior_class)
+    none = np.zeros(4, dtype=np.int64)
+    without = flux.copy()
+    without[:, 3] = np.nan
+    expected = template_kernel.fit(packed, without, error**2, table.values, none)
+    flux[:, 3], error[:, 3] = absurd, absurd
+    found = template_kernel.fit(packed, flux, error**2, table.values, none)
+    np.testing.assert_allclose(found.density, expected.density, atol=1e-3 * expected.density.max())
+    np.testing.assert_array_equal(found.template, expected.template)
+    # and an error of nothing is no more than single precision can tell
+    flux[:, 3], error[:, 3] = without[:, 2], without[:, 2] / absurd
+    found = template_kernel.fit(packed, flux, error**2, table.values, none)
+    assert np.isfinite(found.density).all()
+    np.testing.assert_allclose(found.density.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_a_norm_may_outweigh_any_chi2(models):
+    """Errors of 0.5 in place of 1e-4 in 6 bands are a factor of 1e-22, beyond what chi2 alone would leave out."""
+    error = np.full((GRID.n, 6), 1e-4)
+    error[75:] = 0.5
+    flux = models.flux[:1, 40].astype(np.float64) * (1 + 4e-4 * np.array([1, -1, 1, 1, -1, -1]))
+    variance = (1e-5 * flux) ** 2
+    table = PriorTable.make(None, templates().types, GRID.z)
+    packed = pack(models.flux, error, table.prior_class)
+    found = template_kernel.fit(packed, flux, variance, table.values, np.zeros(1, dtype=np.int64))
+    density, chi2 = brute_force(models, flux[0], variance[0], error**2, 1.0)
+    assert chi2[:, :75].min() > chi2.min() + 60
+    assert 0.5 < density[:75].sum() < 0.9
+    np.testing.assert_allclose(found.density[0], density, atol=3e-3 * density.max())
+    assert found.chi2[0] == pytest.approx(chi2[found.template[0], density.argmax()], rel=1e-2)

@@ -112,6 +112,11 @@ def test_arrays_that_are_no_trees_are_refused():
         ("value", lambda a: a[1:]),
         ("cut_offsets", lambda a: a[:-1]),
         ("n_features", lambda a: np.array(1)),
+        ("slot", lambda a: np.where(trees.is_leaf, a + a.dtype.type(100), a)),
+        ("rank", lambda a: a.astype(np.int32)),
+        ("slot_feature", lambda a: a - 1),
+        ("slot_missing_low", lambda a: a[:0]),
+        ("cut_offsets", lambda a: np.append(a[:-1][::-1], a[-1])),
     ):
         with pytest.raises(BadInput, match="no ensemble"):
             TreeEnsemble.from_arrays(trees.arrays() | {name: change(trees.arrays()[name])})

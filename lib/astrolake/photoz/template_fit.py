@@ -18,6 +18,7 @@ from astrolake.photoz.flags import PhotozFlag, flags_of
 from astrolake.photoz.grid import RedshiftGrid
 from astrolake.photoz.igm import IgmModel
 from astrolake.photoz.model_grid import ModelGrid, model_grid
+from astrolake.photoz.packed_models import PackedModels, pack
 from astrolake.photoz.photometry import (
     ZERO_POINT_UJY,
     BandColumns,
@@ -30,7 +31,7 @@ from astrolake.photoz.prior import MagnitudePrior, PriorTable
 from astrolake.photoz.recalibrate import LEAST_ROWS, Recalibration
 from astrolake.photoz.rest_frame import absolute_magnitudes
 from astrolake.photoz.template_error import template_error
-from astrolake.photoz.template_kernel import Fits, PackedModels, fit, pack
+from astrolake.photoz.template_kernel import Fits, fit
 from astrolake.photoz.templates import TemplateSet
 from astrolake.photoz.zero_points import best_at_redshift, calibrate
 

@@ -97,21 +97,32 @@ class TreeEnsemble:
     _by_node: ClassVar[tuple[Array, Array] | None] = None
 
     def __post_init__(self) -> None:
+        # The compiled walk checks nothing: what it will index with is checked here.
+        if not self._is_whole():
+            raise BadInput("these arrays are no ensemble of trees; train the model again")
+
+    def _is_whole(self) -> bool:
+        """Return whether no index in the arrays leads out of them."""
+        if self.slot.dtype != self.rank.dtype or self.rank.dtype not in (np.uint8, np.uint16):
+            return False
         slots, leaves = len(self.slot_feature), int(self.is_leaf.sum())
-        whole = (
+        return (
             len(self.offsets) > 1
+            and self.offsets[0] == 0
             and len(self.slot) == len(self.rank) == self.offsets[-1]
             and bool((np.diff(self.offsets) > 0).all())
             and len(self.depths) == self.n_trees
             and len(self.value) == leaves == (len(self.slot) + self.n_trees) // 2
             and len(self.cut_offsets) == slots + 1
             and self.cut_offsets[-1] == len(self.cuts)
-            and (slots == 0 or int(self.slot_feature.max()) < self.n_features)
+            and len(self.slot_missing_low) == slots
+            and self.cut_offsets[0] == 0
+            and bool((np.diff(self.cut_offsets) >= 0).all())
+            and bool(((self.slot_feature >= 0) & (self.slot_feature < self.n_features)).all())
+            # Walks read the slot of leaves, too.
+            and bool((self.slot < max(slots, 1)).all())
+            and self._has_both_children()
         )
-        inner = ~self.is_leaf
-        # The compiled walk checks nothing: what it will index with is checked here.
-        if not whole or (self.slot[inner] >= slots).any() or not self._has_both_children():
-            raise BadInput("these arrays are no ensemble of trees; train the model again")
 
     @classmethod
     def of(cls, nodes: Nodes, n_features: int, base: float = 0.0, factor: float = 1.0) -> TreeEnsemble:
