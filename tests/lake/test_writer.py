@@ -532,3 +532,27 @@ def test_a_table_whose_key_is_the_index_can_be_written(spark, lake):
     rows = pd.concat([sky(30, 1), sky(30, 1).assign(source_id=lambda r: r["source_id"] + 500)])
     _write(spark, lake, rows, table)
     assert len(_content(lake)) == 60
+
+
+def test_rows_of_keys_come_to_a_table_that_holds_none(spark, lake):
+    rows = sky(30, 1, within_deg=3.0)
+    assert _write(spark, lake, rows[:0]).rows_new == 0
+    what = Replace("source_id", _frame(spark, rows).select("source_id"))
+    assert (_write(spark, lake, rows, what=what, run_id="run-2").rows_new, len(_content(lake))) == (30, 30)
+    # all go and none comes: the table is there, and empty
+    written = _write(spark, lake, rows[:0], what=what, run_id="run-3")
+    assert (written.rows_new, written.rows_kept) == (0, 0)
+    assert read_table(spark, lake, "stars").count() == 0
+
+
+def test_rows_of_one_key_and_place_go_together_and_rows_without_it_stay(spark, lake):
+    """Keys may repeat at one place, and a null is no key that any value names."""
+    rows = sky(40, 1, within_deg=0.5)
+    rows.loc[:19, ["ra", "dec", HEALPIX_COLUMN]] = rows.loc[0, ["ra", "dec", HEALPIX_COLUMN]].to_numpy()
+    rows[HEALPIX_COLUMN] = rows[HEALPIX_COLUMN].astype(np.int64)
+    rows["mag"] = np.where(np.arange(40) % 4 == 0, np.nan, np.arange(40) % 4)
+    _write(spark, lake, rows)
+    what = Replace("mag", spark.createDataFrame([(1.0,), (3.0,)], "mag float"))
+    written = _write(spark, lake, rows[:0], what=what, run_id="run-2")
+    assert written.rows_kept == 20
+    _same(_content(lake), rows[rows["mag"].isna() | (rows["mag"] == 2)])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from astrolake.errors import BadArguments, BadInput, MissingColumns
-from astrolake.photoz import packed_models, pdf, template_kernel
+from astrolake.photoz import artifact, packed_models, pdf, template_kernel
 from astrolake.photoz.filters import load_filters, synthetic_flux
 from astrolake.photoz.flags import PhotozFlag
 from astrolake.photoz.grid import RedshiftGrid
@@ -214,6 +214,11 @@ def test_file_of_a_fit(fit, tmp_path):
             TemplateFit.load(path)
     with pytest.raises(BadInput):
         TemplateFit.from_bytes(content[: len(content) // 2])
+    kind, manifest, arrays = artifact.from_bytes(content, "it")
+    for name in ("types", "template_error", "factor", "floor"):
+        short = artifact.to_bytes(kind, manifest, arrays | {name: arrays[name][:-1]})
+        with pytest.raises(BadInput, match=f"it is not whole .*{name} of shape"):
+            TemplateFit.from_bytes(short, "it")
 
 
 def test_absolute_magnitudes_do_not_depend_on_distance(fit, models):

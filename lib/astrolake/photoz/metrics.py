@@ -22,7 +22,7 @@ CATASTROPHIC = 1.0
 #: Below this the LSST Science Book (arXiv:0912.0201, sect. 3.8) never calls a residual a 3 sigma outlier.
 _LEAST_THREE_SIGMA = 0.06
 #: No galaxy has such a blueshift: catalogs write -1, -9.99 or -99 for an unknown redshift.
-_LEAST_REDSHIFT = -0.5
+LEAST_REDSHIFT = -0.5
 #: Standard deviations in a median absolute deviation, and in an interquartile range, of a Gaussian.
 _MAD, _IQR = 1.4826, 1.349
 #: The statistic of Anderson and Darling is infinite for a true redshift where the density has vanished.
@@ -260,7 +260,7 @@ def compare(
     lengths |= {} if densities is None else {"pdf": len(densities)}
     if len(set(lengths.values())) > 1:
         raise BadArguments(f"columns differ in length: {lengths}; give one row for each galaxy")
-    known = np.isfinite(z_spec) & (z_spec > _LEAST_REDSHIFT)
+    known = np.isfinite(z_spec) & (z_spec > LEAST_REDSHIFT)
     estimated = np.isfinite(z_phot) if densities is None else np.isfinite(z_phot) & _has_mass(densities)
     used = known & estimated
     if not used.any():

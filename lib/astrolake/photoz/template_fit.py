@@ -32,7 +32,7 @@ from astrolake.photoz.recalibrate import LEAST_ROWS, Recalibration
 from astrolake.photoz.rest_frame import absolute_magnitudes
 from astrolake.photoz.template_error import template_error
 from astrolake.photoz.template_kernel import Fits, fit
-from astrolake.photoz.templates import TemplateSet
+from astrolake.photoz.templates import N_TYPES, TemplateSet
 from astrolake.photoz.zero_points import best_at_redshift, calibrate
 
 Float32 = NDArray[np.float32]
@@ -96,6 +96,15 @@ class TemplateFit(artifact.ModelFile):
                 f"models {self.models.flux.shape} of {len(self.names)} templates, {self.grid.n} redshifts "
                 f"and {n_bands} bands"
             )
+        # The kernel checks no index: what belongs to templates and bands is as many.
+        for name, shape in (
+            ("types", (len(self.names), N_TYPES)),
+            ("template_error", (self.grid.n, n_bands)),
+            ("factor", (n_bands,)),
+            ("floor", (n_bands,)),
+        ):
+            if getattr(self, name).shape != shape:
+                raise BadArguments(f"{name} of shape {getattr(self, name).shape}, not {shape}")
         if self.prior_band not in self.bands:
             raise BadArguments(f"prior band {self.prior_band!r} is none of {', '.join(self.bands)}")
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astrolake.errors import BadArguments
+from astrolake.photoz.metrics import LEAST_REDSHIFT
 from astrolake.photoz.photometry import BandColumns
 from astrolake.sky.healpix import KEY_ORDER, Int64
 
@@ -20,8 +21,6 @@ PHOT = "phot_"
 #: Redshifts z of one object agree within this times (1 + z), some 600 km/s; others are of two galaxies,
 #: or one of them is wrong.
 SAME_REDSHIFT = 0.002
-#: Below it no redshift is one: catalogs write -1 or -99 where there is none.
-_LEAST_REDSHIFT = -0.5
 #: One cell in so many is held back.
 PARTS = 5
 _GOLDEN = 0x9E3779B97F4A7C15
@@ -93,7 +92,7 @@ def one_redshift_each(
     contradicting : int
         Objects whose redshifts differ by more than `SAME_REDSHIFT` (1 + z); they have no row.
     """
-    known = np.flatnonzero(np.isfinite(z) & (z > _LEAST_REDSHIFT))
+    known = np.flatnonzero(np.isfinite(z) & (z > LEAST_REDSHIFT))
     rows = known[np.lexsort((z[known], sep[known], objects[known]))]
     if not len(rows):
         return rows, 0
