@@ -365,6 +365,9 @@ def test_a_killed_run_leaves_the_table_and_the_next_completes_it(estimates, cata
         (("--model", "forest", "--pdf-step", "0.001"), "finer than the grid's"),
         (("--model", "forest", "--pdf-step", "5"), "beyond its range"),
         (("--model", "forest", "--where", "mag_i > 90"), "selects no row"),
+        (("--model", "forest", "--where", "mag_i <"), "--where 'mag_i <': [PARSE_SYNTAX_ERROR]"),
+        (("--model", "forest", "--where", "depth < 1"), "--where 'depth < 1': [UNRESOLVED_COLUMN"),
+        (("--model", "forest", "--where", "id IN (SELECT 1 FROM x)"), "`x` cannot be found"),
     ],
 )
 def test_what_cannot_be_estimated_is_said(forest, catalogs, run_job, flags, message):

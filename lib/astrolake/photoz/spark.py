@@ -11,6 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from astrolake.errors import BadArguments, BadInput
+from astrolake.lake.conditions import meeting
 from astrolake.lake.declared import declared
 from astrolake.lake.delta import Snapshot
 from astrolake.lake.reader import frame_of, require_columns, spark_fields
@@ -130,11 +131,14 @@ def estimate_reports(rows: DataFrame, request: Request, model: StoredModel, stag
 
 
 def chosen_rows(spark: SparkSession, snapshot: Snapshot, where: str) -> tuple[DataFrame, int]:
-    """Return the rows of a table that meet an SQL condition, and their number; BadInput where none does."""
+    """Return the rows of a table that meet an SQL condition, and their number.
+
+    BadInput where none does; BadArguments for a condition that is none.
+    """
     rows = frame_of(spark, snapshot)
     if not where:
         return rows, snapshot.rows
-    chosen = rows.where(where)
+    chosen = meeting(rows, where, "--where")
     if not (count := chosen.count()):
         raise BadInput(f"--where {where!r} selects no row: nothing is estimated, and nothing replaced")
     return chosen, count
