@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Integral, Real
 from typing import Any
+
+import numpy as np
 
 from astrolake.errors import BadArguments
 from astrolake.photoz.grid import RedshiftGrid
@@ -24,7 +25,7 @@ def grid_of(z_range: Sequence[float], step: float) -> RedshiftGrid:
 def check_trees(n_estimators: Any, max_depth: Any, learning_rate: Any) -> None:
     """Raise BadArguments for what the flags of the job refuse, too."""
     for name, value, most in (("n_estimators", n_estimators, 100_000), ("max_depth", max_depth, 30)):
-        if value is not None and not (isinstance(value, Integral) and 1 <= value <= most):
+        if value is not None and not (isinstance(value, int | np.integer) and 1 <= value <= most):
             raise BadArguments(f"{name} {value!r}: give a whole number from 1 to {most}")
-    if not (isinstance(learning_rate, Real) and 0 < learning_rate <= 1):
+    if not (isinstance(learning_rate, int | float | np.floating) and 0 < learning_rate <= 1):
         raise BadArguments(f"learning_rate {learning_rate!r}: give a rate above 0, 1 at most")
