@@ -198,6 +198,18 @@ def test_damaged_and_newer_files_are_refused(model):
         PhotozModel.from_bytes(newer)
 
 
+def test_manifests_that_cannot_be_unpacked_or_never_end_are_refused():
+    honest = artifact.to_bytes("learned", {}, {"a": np.ones(2)})
+    deep = rewritten(honest, lambda name, blob: b"[" * 100_000 if name == "model.json" else blob)
+    with pytest.raises(BadInput, match="x is no photo-z model of astrolake: model.json is not JSON"):
+        artifact.from_bytes(deep, "x")
+    locked = bytearray(rewritten(honest, lambda _, blob: blob))
+    for mark, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        locked[locked.index(mark) + at] |= 1  # says that the first file, the manifest, is encrypted
+    with pytest.raises(BadInput, match="x is damaged: model.json cannot be read .*encrypted"):
+        artifact.from_bytes(bytes(locked), "x")
+
+
 def test_arrays_of_objects_are_neither_written_nor_read():
     with pytest.raises(TypeError, match="numbers and strings only"):
         artifact.to_bytes("learned", {}, {"a": np.array([{}, []], dtype=object)})
