@@ -7,11 +7,11 @@ import pytest
 
 from astrolake.errors import BadInput, MissingColumns
 from astrolake.photoz import artifact, pdf
-from astrolake.photoz.flags import PhotozFlag, describe
+from astrolake.photoz.flags import PhotozFlag, describe, flags_of
 from astrolake.photoz.grid import RedshiftGrid
 from astrolake.photoz.learner import Learner
 from astrolake.photoz.model import PhotozModel
-from astrolake.photoz.photometry import BandColumns
+from astrolake.photoz.photometry import BandColumns, Photometry
 from astrolake.photoz.train_network import NetworkSettings
 from astrolake.photoz.training import train_neural_network
 
@@ -260,6 +260,15 @@ def test_a_file_that_would_fill_the_memory_is_refused():
         archive.writestr("model.json", bytes(80 << 20))
     with pytest.raises(BadInput, match="would unpack to 83886080"):
         artifact.from_bytes(file.getvalue(), "bomb.npz")
+
+
+def test_an_object_without_a_density_has_no_estimate():
+    seen = Photometry.from_fluxes(np.ones((2, 3)), np.ones((2, 3)), "gri")
+    grid = RedshiftGrid(0.0, 1.0, 0.1)
+    density = np.ones((2, grid.n), np.float32)
+    density[1] = np.nan
+    flags = flags_of(seen, density, grid, calibrated=True)
+    assert (flags & PhotozFlag.NO_ESTIMATE > 0).tolist() == [False, True]
 
 
 def test_flags_are_named():
