@@ -36,6 +36,7 @@ def run(args: EstimatePhotozArgs, context: JobContext) -> Outcome:
     method = args.method_name or model.name
     estimator = model.load()
     request, table = stage.plan_request(args.table, snapshot, estimator, method, args.pdf_step)
+    stage.check_identifiers(context.writer, table, request)
     rows, count = stage.chosen_rows(context.spark, snapshot, args.where)
     stage.check_columns(rows, request, estimator)
     reports = stage.estimate_reports(rows, request, model, context.writer.stage_spec(table))

@@ -365,12 +365,28 @@ def test_a_killed_run_leaves_the_table_and_the_next_completes_it(estimates, cata
         (("--model", "forest", "--pdf-step", "0.001"), "finer than the grid's"),
         (("--model", "forest", "--pdf-step", "5"), "beyond its range"),
         (("--model", "forest", "--where", "mag_i > 90"), "selects no row"),
+        (("--model", "forest", "--where", "mag_i <"), "--where 'mag_i <': [PARSE_SYNTAX_ERROR]"),
+        (("--model", "forest", "--where", "depth < 1"), "--where 'depth < 1': [UNRESOLVED_COLUMN"),
+        (("--model", "forest", "--where", "id IN (SELECT 1 FROM x)"), "`x` cannot be found"),
     ],
 )
 def test_what_cannot_be_estimated_is_said(forest, catalogs, run_job, flags, message):
     code, _ = estimate(run_job, catalogs, *flags)
     assert code in (1, 2)
     assert message in last_message(catalogs)
+
+
+def test_keys_of_another_type_than_those_of_other_tables_are_refused(estimates, catalogs, run_job, tmp_path):
+    named = galaxies(np.random.default_rng(3))[:20].astype({"id": str})
+    named.to_parquet(tmp_path / "named.parquet")
+    code, _ = run_job("ingest_catalog", "--lake", catalogs.uri, "--input", tmp_path / "named.parquet", "--table",
+                      "named", "--id-column", "id")  # fmt: skip
+    assert code == 0
+    flags = ("--lake", catalogs.uri, "--table", "named", "--model", "forest")
+    assert run_job("estimate_photoz", *flags)[0] == 2
+    assert "--table named: its key source_id is string, and photoz has int64 of galaxies" in last_message(
+        catalogs
+    )
 
 
 def test_a_model_file_that_was_changed_is_refused(forest, catalogs, run_job, tmp_path):
@@ -383,6 +399,10 @@ def test_a_model_file_that_was_changed_is_refused(forest, catalogs, run_job, tmp
     assert code == 1
     messages = read_runs(copy, ["message"]).column(0).to_pylist()
     assert any(m and "is not the model that was trained" in m for m in messages)
+    path.unlink()
+    path.mkdir()
+    assert estimate(run_job, copy, "--model", "forest")[0] == 1
+    assert "cannot be read" in last_message(copy)
 
 
 @pytest.mark.parametrize(

@@ -244,6 +244,16 @@ def test_what_cannot_be_combined_is_said(model, members, rows):
         combine_members(members, rows[:300])
 
 
+def test_a_column_in_two_units_is_refused(members, rows):
+    trees = members["trees"]
+    bands = tuple(replace(band, unit="nanomaggy") for band in trees.features.bands)
+    other = replace(trees, features=replace(trees.features, bands=bands))
+    with pytest.raises(
+        BadArguments, match="flux_g is microjansky to model breaks and nanomaggy to model trees"
+    ):
+        combine_members({"breaks": members["breaks"], "trees": other}, rows)
+
+
 def test_members_on_other_grids_meet_on_the_finest_over_all(members, rows, fresh):
     assert common_grid([RedshiftGrid(0, 1, 0.02), RedshiftGrid(0.1, 1.21, 0.01)]) == RedshiftGrid(
         0, 1.21, 0.01

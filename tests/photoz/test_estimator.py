@@ -1,5 +1,7 @@
 """The Python API: the calls of its documentation on generated galaxies and on BOSS."""
 
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -289,3 +291,86 @@ def test_metrics_are_of_galaxies_that_densities_were_not_learned_from(sky):
     # 300 rows judge: the loss is known to about a twentieth, and must not be better than it is
     assert model.metrics["cde_loss"] > 1.1 * truth["cde_loss"]
     assert model.metrics["n"] == model.provenance["n_validation"]
+
+
+def test_columns_that_hold_no_numbers_are_named_and_missing_values_of_any_kind_pass(sky):
+    photoz = PhotozEstimator()
+    training = photoz.prepare_training_data(sky[0], "z_spec", FEATURES[:5])
+    model = photoz.train_ml_model(training, "xgboost", n_estimators=5, max_depth=3)
+    some, expected = sky[1][:30], photoz.predict(model, sky[1][:30])["z_phot"]
+    for wrong in ("faint", [[20.0]] * 30, some["r_mag"] + 1j, pd.Timestamp("2020-01-01")):
+        with pytest.raises(BadInput, match="the catalog: column r_mag does not hold numbers"):
+            photoz.predict(model, some.assign(r_mag=wrong))
+    with pytest.raises(BadInput, match=r"column r_mag has the shape \(30, 2\)"):
+        photoz.predict(model, pd.concat([some, some[["r_mag"]]], axis=1))
+    decimals = some.assign(r_mag=[Decimal(repr(float(x))) for x in some["r_mag"]])
+    np.testing.assert_array_equal(photoz.predict(model, decimals)["z_phot"], expected)
+    none = photoz.predict(model, some.assign(r_mag=None, u_mag=pd.NA))
+    assert none["n_bands"].eq(3).all()
+    assert none["z_phot"].notna().all()
+    for table in ({"u_mag": [1.0, 2.0], "g_mag": [1.0]}, {"u_mag": 20.0}):
+        with pytest.raises(BadArguments, match="give columns of the same length"):
+            photoz.predict(model, table)
+    with pytest.raises(BadArguments, match="model is int"):
+        photoz.predict(3, some)
+    with pytest.raises(BadArguments, match="step of nan"):
+        photoz.predict(model, some, pdf_step=float("nan"))
+    with pytest.raises(BadArguments, match="dict of models by name"):
+        photoz.combine([model, model], training)
+
+
+def test_redshifts_that_cannot_be_joined_or_are_no_numbers_are_told(sky):
+    known = sky[0].drop(columns="z_spec")
+    spectra = sky[0][["object_id", "z_spec"]]
+    prepare = PhotozEstimator().prepare_training_data
+    for given in (spectra.assign(z_spec="far"), np.full(1500, "far")):
+        with pytest.raises(BadInput, match="(z_spec|spec_z) does not hold numbers"):
+            prepare(known, given, FEATURES[:5])
+    with pytest.raises(BadArguments, match="object_id is int64 in photometry and object in spec_z"):
+        prepare(known, spectra.astype({"object_id": str}), FEATURES[:5])
+    with pytest.raises(BadInput, match="none of the 1500 object_id"):
+        prepare(known, spectra.assign(object_id=spectra["object_id"] + 5000), FEATURES[:5])
+    with pytest.raises(BadArguments, match="labels as the photometry in another order"):
+        prepare(known, spectra["z_spec"][::-1], FEATURES[:5])
+    with pytest.raises(BadArguments, match="the redshift that is to be told"):
+        prepare(sky[0], "z_spec", [*FEATURES[:5], "z_spec"])
+    for features in ("u_mag", [3]):
+        with pytest.raises(BadArguments, match="give a list of names"):
+            prepare(sky[0], "z_spec", features)
+
+
+def test_rows_without_a_position_are_left_out_of_training(sky):
+    photoz = PhotozEstimator()
+    lost = sky[0].assign(
+        ra=sky[0]["ra"].where(sky[0].index % 5 > 0), dec=sky[0]["dec"].where(sky[0].index != 1, 91)
+    )
+    model = photoz.train_ml_model(
+        photoz.prepare_training_data(lost, "z_spec", FEATURES[:5]), "xgboost", n_estimators=3, max_depth=2
+    )
+    assert model.provenance["n_train"] + model.provenance["n_validation"] == 1199
+    joined, _ = with_redshifts(lost.drop(columns="z_spec"), sky[0][["ra", "dec", "z_spec"]], [])
+    assert len(joined) == 1199
+    with pytest.raises(BadInput, match="ra and dec hold no position"):
+        photoz.train_ml_model(photoz.prepare_training_data(lost.assign(ra=np.nan), "z_spec", FEATURES[:5]))
+    with pytest.raises(BadInput, match="column ra does not hold numbers"):
+        photoz.train_ml_model(photoz.prepare_training_data(lost.assign(ra="10:00"), "z_spec", FEATURES[:5]))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_estimators": 0}, "n_estimators 0"),
+        ({"n_estimators": 2.5}, "n_estimators 2.5"),
+        ({"max_depth": -3}, "max_depth -3"),
+        ({"learning_rate": float("nan")}, "learning_rate nan"),
+        ({"z_range": (0,)}, "give the first and the last redshift"),
+        ({"z_range": (0, 1), "z_resolution": "fine"}, "z_resolution 'fine'"),
+        ({"z_range": (0, 1), "z_resolution": 5}, "not a whole number of steps"),
+    ],
+)
+def test_options_out_of_range_are_refused(sky, options, message):
+    photoz = PhotozEstimator()
+    with pytest.raises(BadArguments, match=message):
+        photoz.train_ml_model(
+            photoz.prepare_training_data(sky[0], "z_spec", FEATURES[:5]), "xgboost", **options
+        )

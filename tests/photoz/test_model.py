@@ -7,11 +7,11 @@ import pytest
 
 from astrolake.errors import BadInput, MissingColumns
 from astrolake.photoz import artifact, pdf
-from astrolake.photoz.flags import PhotozFlag, describe
+from astrolake.photoz.flags import PhotozFlag, describe, flags_of
 from astrolake.photoz.grid import RedshiftGrid
 from astrolake.photoz.learner import Learner
 from astrolake.photoz.model import PhotozModel
-from astrolake.photoz.photometry import BandColumns
+from astrolake.photoz.photometry import BandColumns, Photometry
 from astrolake.photoz.train_network import NetworkSettings
 from astrolake.photoz.training import train_neural_network
 
@@ -198,6 +198,18 @@ def test_damaged_and_newer_files_are_refused(model):
         PhotozModel.from_bytes(newer)
 
 
+def test_manifests_that_cannot_be_unpacked_or_never_end_are_refused():
+    honest = artifact.to_bytes("learned", {}, {"a": np.ones(2)})
+    deep = rewritten(honest, lambda name, blob: b"[" * 100_000 if name == "model.json" else blob)
+    with pytest.raises(BadInput, match="x is no photo-z model of astrolake: model.json is not JSON"):
+        artifact.from_bytes(deep, "x")
+    locked = bytearray(rewritten(honest, lambda _, blob: blob))
+    for mark, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        locked[locked.index(mark) + at] |= 1  # says that the first file, the manifest, is encrypted
+    with pytest.raises(BadInput, match="x is damaged: model.json cannot be read .*encrypted"):
+        artifact.from_bytes(bytes(locked), "x")
+
+
 def test_arrays_of_objects_are_neither_written_nor_read():
     with pytest.raises(TypeError, match="numbers and strings only"):
         artifact.to_bytes("learned", {}, {"a": np.array([{}, []], dtype=object)})
@@ -248,6 +260,15 @@ def test_a_file_that_would_fill_the_memory_is_refused():
         archive.writestr("model.json", bytes(80 << 20))
     with pytest.raises(BadInput, match="would unpack to 83886080"):
         artifact.from_bytes(file.getvalue(), "bomb.npz")
+
+
+def test_an_object_without_a_density_has_no_estimate():
+    seen = Photometry.from_fluxes(np.ones((2, 3)), np.ones((2, 3)), "gri")
+    grid = RedshiftGrid(0.0, 1.0, 0.1)
+    density = np.ones((2, grid.n), np.float32)
+    density[1] = np.nan
+    flags = flags_of(seen, density, grid, calibrated=True)
+    assert (flags & PhotozFlag.NO_ESTIMATE > 0).tolist() == [False, True]
 
 
 def test_flags_are_named():

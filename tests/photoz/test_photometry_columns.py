@@ -127,3 +127,13 @@ def test_a_piece_of_impossible_values_is_marked_where_a_catalog_of_them_is_refus
     piece = read_photometry(columns, [band], whole=False)
     assert piece.bad.all()
     assert not piece.observed.any()
+
+
+def test_fluxes_have_no_sentinel_of_magnitudes_and_those_beyond_numbers_are_bad():
+    band = BandColumns("r", "flux_r", "err_r", unit="microjansky")
+    flux = [99.0, np.inf, -np.inf, 1e300, 1.0, 1.0, 1e30, 1e-30, -1e6]
+    error = [1.0, 1.0, 1.0, 1e299, 1e-320, 1e300, 1e29, 1e-31, 1.0]
+    seen = read_photometry({"flux_r": flux, "err_r": error}, [band])
+    assert seen.bad[:, 0].tolist() == [False] + [True] * 5 + [False] * 3
+    np.testing.assert_array_equal(seen.flux[[0, 6, 7, 8], 0], [99.0, 1e30, 1e-30, -1e6])
+    assert BandColumns("r", "r", None).not_detected == (99.0,)

@@ -77,7 +77,7 @@ def from_bytes(content: bytes, name: str) -> tuple[str, dict[str, Any], Arrays]:
                 raise BadInput(f"{name} is refused: its {len(content)} bytes would unpack to {unpacked}")
             if _MANIFEST not in archive.namelist():
                 raise BadInput(f"{name} is no photo-z model of astrolake: it has no {_MANIFEST}")
-            head = _head(archive.read(_MANIFEST), name)
+            head = _head(_unpacked(archive, _MANIFEST, _MANIFEST, name), name)
             arrays = {key: _array(archive, key, digest, name) for key, digest in head["arrays"].items()}
     except zipfile.BadZipFile as error:
         raise BadInput(
@@ -140,10 +140,17 @@ class ModelFile:
         return sha256(self.to_bytes())[:16]
 
 
+def _unpacked(archive: zipfile.ZipFile, part: str, what: str, name: str) -> bytes:
+    try:
+        return archive.read(part)
+    except (KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
+        raise BadInput(f"{name} is damaged: {what} cannot be read ({error})") from None
+
+
 def _head(text: bytes, name: str) -> dict[str, Any]:
     try:
         head = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise BadInput(f"{name} is no photo-z model of astrolake: {_MANIFEST} is not JSON") from None
     if not isinstance(head, dict) or head.get("format") != FORMAT:
         raise BadInput(f"{name} is no photo-z model of astrolake: its format is not {FORMAT!r}")
@@ -157,10 +164,7 @@ def _head(text: bytes, name: str) -> dict[str, Any]:
 
 
 def _array(archive: zipfile.ZipFile, key: str, digest: object, name: str) -> NDArray[Any]:
-    try:
-        blob = archive.read(f"{key}.npy")
-    except (KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
-        raise BadInput(f"{name} is damaged: array {key} cannot be read ({error})") from None
+    blob = _unpacked(archive, f"{key}.npy", f"array {key}", name)
     if hashlib.sha256(blob).hexdigest() != digest:
         raise BadInput(f"{name} is damaged: array {key} is not the one that was written")
     try:

@@ -21,8 +21,11 @@ from astrolake.photoz.filters import load_filters
 from astrolake.photoz.grid import RedshiftGrid
 from astrolake.photoz.held_out import DRAWN
 from astrolake.photoz.local_trees import grow_locally
+from astrolake.photoz.model import PhotozModel
 from astrolake.photoz.model_store import estimator_of
+from astrolake.photoz.photometry import numbers
 from astrolake.photoz.prior import MagnitudePrior
+from astrolake.photoz.python_options import check_trees, grid_of
 from astrolake.photoz.python_tables import (
     TrainingData,
     as_frame,
@@ -30,6 +33,7 @@ from astrolake.photoz.python_tables import (
     columns_of,
     drawn_for,
     healpix_of,
+    placed,
     with_redshifts,
     write_parquet,
 )
@@ -182,7 +186,7 @@ class PhotozEstimator:
         """
         bands = band_columns(magnitudes, mag_errors, "mag")
         curves = load_filters(filters, [band.band for band in bands], filter_names)
-        grid = RedshiftGrid(float(z_range[0]), float(z_range[1]), z_resolution)
+        grid = grid_of(z_range, z_resolution)
         fit = TemplateFit.make(templates or self.load_templates(), curves, bands, grid, prior, **options)
         if spec_z is None:
             return fit
@@ -190,11 +194,10 @@ class PhotozEstimator:
         columns = columns_of(frame)
         if spec_z not in columns:
             raise MissingColumns("the catalog", [spec_z], list(columns))
+        z = numbers(columns, spec_z, "the catalog")
         if not held_back:
-            return fit.calibrated(columns, columns[spec_z], learn_prior=prior is None)
-        sample, drawn = self._sample(
-            frame[np.isfinite(columns[spec_z])].assign(z_spec=lambda rows: rows[spec_z])
-        )
+            return fit.calibrated(columns, z, learn_prior=prior is None)
+        sample, drawn = self._sample(frame.assign(z_spec=z)[np.isfinite(z)])
         fit = fit_held_back(fit, sample, SkySplit.of(sample.healpix), learn_prior=prior is None)
         return replace(fit, provenance={**fit.provenance, DRAWN: drawn})
 
@@ -220,7 +223,11 @@ class PhotozEstimator:
         table = as_frame(photometry, "photometry")
         bands, extra = chosen_columns(table, features)
         joined, out = with_redshifts(table, spec_z, [band.value for band in bands])
-        known = np.isfinite(joined["z_spec"].to_numpy(np.float64, na_value=np.nan))
+        if "z_spec" in features or (isinstance(spec_z, str) and spec_z in features):
+            raise BadArguments(
+                f"features {list(features)} hold the redshift that is to be told; leave it out"
+            )
+        known = np.isfinite(joined["z_spec"].to_numpy())
         return TrainingData(joined[known].reset_index(drop=True), bands, extra, out)
 
     def train_ml_model(
@@ -267,13 +274,13 @@ class PhotozEstimator:
             raise BadArguments(f"model_type {model_type!r}: give one of {', '.join(get_args(ModelType))}")
         del instance_type
         chosen = dict(_TREES.get(model_type, {}))
-        chosen |= {"n_trees": n_estimators} if n_estimators else {}
-        chosen |= {"max_depth": max_depth} if max_depth else {}
+        chosen |= {} if n_estimators is None else {"n_trees": n_estimators}
+        chosen |= {} if max_depth is None else {"max_depth": max_depth}
+        check_trees(n_estimators, max_depth, learning_rate)
         settings = TreeSettings(model_type, learning_rate=learning_rate, seed=self.seed, **chosen)
-        grid = RedshiftGrid(float(z_range[0]), float(z_range[1]), z_resolution)
+        grid = grid_of(z_range, z_resolution)
         plan = TrainingPlan(model_type, training_data.bands, training_data.extra, grid, settings)
-        frame = training_data.table
-        sample, drawn = self._sample(frame)
+        sample, drawn = self._sample(training_data.table)
 
         def grow(
             spec: FeatureSpec, settings: TreeSettings, training: TrainingRows
@@ -360,12 +367,15 @@ class PhotozEstimator:
         BadArguments, BadInput, MissingColumns
             As `train_combined.combine_members`; fewer than 100 such galaxies are not enough.
         """
-        members = {name: _loaded(model) for name, model in models.items()}
+        if not isinstance(models, Mapping) or not isinstance(training_data, TrainingData):
+            raise BadArguments("combine: give a dict of models by name, and what prepare_training_data gave")
+        members = {str(name): _loaded(model) for name, model in models.items()}
         sample, drawn = self._sample(training_data.table)
         return combine_members(members, sample, drawn, unseen=unseen, seed=self.seed)[0]
 
     def _sample(self, frame: pd.DataFrame) -> tuple[TrainingRows, str | None]:
         """Return galaxies with redshifts, and what tells a table without positions from others."""
+        frame = frame[placed(frame, "the training table")]
         healpix = healpix_of(frame, self.seed)
         rows = TrainingRows(columns_of(frame), frame["z_spec"].to_numpy(np.float64), healpix)
         return rows, drawn_for(frame, self.seed)
@@ -374,6 +384,8 @@ class PhotozEstimator:
 def _loaded(model: Any) -> Any:
     if isinstance(model, str | os.PathLike):
         return estimator_of(artifact.read(model), str(model))
+    if not isinstance(model, PhotozModel | TemplateFit | CombinedModel):
+        raise BadArguments(f"model is {type(model).__name__}; give a trained model, a fit, or a path")
     return model
 
 

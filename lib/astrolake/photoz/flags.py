@@ -68,7 +68,7 @@ def flags_of(
         PhotozFlag.FEW_BANDS: (n_bands < min(_FEW_BANDS, most)) | (2 * n_bands < most),
         PhotozFlag.EDGE_OF_GRID: ends * grid.step > _EDGE_PROBABILITY,
         PhotozFlag.BAD_INPUT: photometry.bad.any(axis=1),
-        PhotozFlag.NO_ESTIMATE: n_bands == 0,
+        PhotozFlag.NO_ESTIMATE: (n_bands == 0) | np.isnan(density[:, 0]),
         PhotozFlag.MULTIMODAL: is_multimodal(density, grid),
         PhotozFlag.NOT_CALIBRATED: np.full(len(photometry), not calibrated),
     }

@@ -65,6 +65,8 @@ class RedshiftGrid:
 
     def coarser(self, step: float) -> RedshiftGrid:
         """Return the grid with about this step from the same z_min, whose last redshift reaches z_max."""
+        if not np.isfinite(step):
+            raise BadArguments(f"a step of {step}: give a number")
         if step == self.step:
             return self
         if step < self.step:

@@ -67,5 +67,7 @@ def restore(kind: str, arrays: Mapping[str, NDArray[Any]], params: Mapping[str, 
         raise BadInput(f"{name} holds a learner of kind {kind!r}; known are {sorted(_LEARNERS)}")
     try:
         return _LEARNERS[kind].from_arrays(arrays, params)
+    except BadInput as error:
+        raise BadInput(f"{name}: the {kind} in it is not whole ({error})") from None
     except (KeyError, ValueError, TypeError, IndexError) as error:
         raise BadInput(f"{name}: the {kind} in it is not whole ({type(error).__name__}: {error})") from None

@@ -100,6 +100,11 @@ class _Reader:
                 f"the file of model {self.model_id} is gone: {self.lake.uri(*_path(self.model_id))}; "
                 "train it again"
             ) from None
+        except (IsADirectoryError, PermissionError) as error:
+            raise BadInput(
+                f"the file of model {self.model_id} cannot be read: {self.lake.uri(*_path(self.model_id))} "
+                f"({error.strerror})"
+            ) from None
 
 
 @lru_cache(maxsize=4)

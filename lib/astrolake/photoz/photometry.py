@@ -23,6 +23,8 @@ Unit = Literal["mag", "microjansky", "nanomaggy"]
 
 #: Magnitudes that celestial objects have; errors beyond the largest tell nothing.
 _BRIGHTEST, _FAINTEST, _LARGEST_ERROR = -5.0, 45.0, 1000.0
+#: Fluxes and errors in microjansky whose squares are still numbers.
+_LARGEST_FLUX, _SMALLEST_ERROR = 1e35, 1e-35
 #: 1-sigma limiting magnitudes that a survey may have: what an error beside a magnitude of 99 may be.
 _SHALLOWEST_LIMIT, _DEEPEST_LIMIT = 8.0, 40.0
 #: A column is wrong as a whole when so many of at least so many rows are.
@@ -49,6 +51,7 @@ class BandColumns:
     not_detected : tuple of float
         Magnitudes (or fluxes) that say "looked, nothing found": flux 0 with an error of the 1-sigma limiting
         magnitude (or flux) that stands in the error column; without a limit the band counts as not observed.
+        99 of magnitudes by default, as is infinity; none of fluxes.
     not_observed : tuple of float
         Values that say "not looked".
     """
@@ -57,10 +60,12 @@ class BandColumns:
     value: str
     error: str | None
     unit: Unit = "mag"
-    not_detected: tuple[float, ...] = (99.0,)
+    not_detected: tuple[float, ...] | None = None
     not_observed: tuple[float, ...] = (-99.0, -999.0, -9999.0)
 
     def __post_init__(self) -> None:
+        if self.not_detected is None:
+            object.__setattr__(self, "not_detected", (99.0,) if self.unit == "mag" else ())
         if self.unit not in get_args(Unit):
             raise BadArguments(
                 f"band {self.band}: unit {self.unit!r}; give one of {', '.join(get_args(Unit))}"
@@ -196,12 +201,13 @@ def _read_band(
     error = np.full(len(value), np.nan) if band.error is None else numbers(columns, band.error, table)
     if len(error) != len(value):
         raise BadInput(f"{table}: {band.value} has {len(value)} rows and {band.error} {len(error)}")
-    absent = np.isnan(value) | np.isin(value, band.not_observed) | (value == -np.inf)
-    limit = ~absent & (np.isin(value, band.not_detected) | (value == np.inf))
+    is_mag = band.unit == "mag"
+    absent = np.isnan(value) | np.isin(value, band.not_observed) | (is_mag & (value == -np.inf))
+    limit = ~absent & (np.isin(value, band.not_detected or ()) | (is_mag & (value == np.inf)))
     measured = ~(absent | limit)
     if whole:
         _check_errors(error[measured], band, table)
-    if band.unit == "mag":
+    if is_mag:
         if whole:
             _check_magnitudes(value[measured], band, table)
         possible = (value > _BRIGHTEST) & (value < _FAINTEST)
@@ -215,10 +221,12 @@ def _read_band(
     else:
         scale = UJY_PER_NANOMAGGY if band.unit == "nanomaggy" else 1.0
         flux, flux_err = value * scale, error * scale
-        possible = np.isfinite(value)
-        known = small = np.isfinite(error)
+        possible = np.abs(flux) < _LARGEST_FLUX
+        known = small = flux_err < _LARGEST_FLUX
     flux = np.where(limit, 0.0, flux)
-    good_error = (flux_err > 0) & small if band.error is not None else np.ones(len(value), dtype=bool)
+    good_error = (
+        (flux_err > _SMALLEST_ERROR) & small if band.error is not None else np.ones(len(value), dtype=bool)
+    )
     bad = measured & ~(possible & good_error)
     usable = (measured & ~bad) | (limit & known & (flux_err > 0))
     return np.where(usable, flux, np.nan), np.where(usable, flux_err, np.nan), bad

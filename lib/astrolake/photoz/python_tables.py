@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -19,7 +20,7 @@ import pyarrow.parquet as pq
 from astrolake.errors import BadArguments, BadInput, MissingColumns
 from astrolake.lake.storage import canonical_uri, filesystem
 from astrolake.photoz.features import ExtraColumn
-from astrolake.photoz.photometry import BandColumns
+from astrolake.photoz.photometry import BandColumns, numbers
 from astrolake.photoz.training_set import one_redshift_each
 from astrolake.sky import crossmatch_arrays
 
@@ -34,6 +35,7 @@ _COLOUR = re.compile(r"([A-Za-z]\w*?)_([A-Za-z]\w*)")
 #: Columns that span decades: learners see their logarithm.
 _LOGARITHMIC = ("radius", "size", "flux", "_r50", "_r90", "area")
 _MATCH_RADIUS_ARCSEC = 1.0
+_LOG = logging.getLogger("astrolake")
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,10 @@ def as_frame(source: Any, what: str) -> pd.DataFrame:
     if isinstance(source, np.ndarray) and source.dtype.names:
         source = {name: source[name] for name in source.dtype.names}
     if isinstance(source, dict) or (hasattr(source, "keys") and hasattr(source, "__getitem__")):
-        return pd.DataFrame({name: _native(source[name]) for name in source.keys()})  # noqa: SIM118
+        try:
+            return pd.DataFrame({name: _native(source[name]) for name in source.keys()})  # noqa: SIM118
+        except ValueError as error:
+            raise BadArguments(f"{what} is no table ({error}); give columns of the same length") from None
     raise BadArguments(
         f"{what} is {type(source).__name__}; give a DataFrame, an Arrow or astropy table, a dict or a path"
     )
@@ -136,30 +141,47 @@ def with_redshifts(photometry: pd.DataFrame, spec_z: Any, bands: Sequence[str]) 
         When the two tables have nothing to be joined by, or the array another length.
     """
     if isinstance(spec_z, str) and spec_z in photometry.columns:
-        return photometry.assign(z_spec=photometry[spec_z]), 0
+        return photometry.assign(z_spec=numbers(columns_of(photometry), spec_z, "photometry")), 0
     if isinstance(spec_z, np.ndarray | pd.Series | list) and not _holds_objects(spec_z):
         values = np.asarray(spec_z)
+        if isinstance(spec_z, pd.Series) and _in_another_order(spec_z.index, photometry.index):
+            raise BadArguments(
+                "spec_z is a Series of the same labels as the photometry in another order; "
+                "give spec_z.reindex(photometry.index), or spec_z.to_numpy() if rows are in one order"
+            )
         if values.dtype.names is None:
             if values.shape != (len(photometry),):
                 raise BadArguments(
                     f"{values.shape} redshifts for {len(photometry)} rows of photometry; give a table with a "
                     "key or positions to join them by"
                 )
-            return photometry.assign(z_spec=values), 0
+            return photometry.assign(z_spec=numbers({"spec_z": values}, "spec_z", "the redshifts")), 0
     spectra = as_frame(spec_z, "spec_z")
-    found = spectra.rename(columns={redshift_column(spectra): "z_spec"})
+    of_z = redshift_column(spectra)
+    found = spectra.rename(columns={of_z: "z_spec"})
     rest = photometry.drop(columns="z_spec", errors="ignore")
-    z = found["z_spec"].to_numpy(np.float64, na_value=np.nan)
+    z = numbers(columns_of(spectra), of_z, "spec_z")
     for key in _KEYS:
         if key in rest.columns and key in found.columns:
             objects, keys = pd.factorize(found[key])
             first = np.arange(len(found), dtype=np.float64)
             rows, contradicting = one_redshift_each(objects, np.where(objects < 0, np.nan, z), first)
             known = pd.DataFrame({key: keys[objects[rows]], "z_spec": z[rows]})
-            return rest.merge(known, on=key, validate="many_to_one"), contradicting
+            try:
+                joined = rest.merge(known, on=key, validate="many_to_one")
+            except ValueError:
+                raise BadArguments(
+                    f"{key} is {rest[key].dtype} in photometry and {found[key].dtype} in spec_z: "
+                    "make them one type"
+                ) from None
+            if len(known) and not len(joined):
+                raise BadInput(f"photometry has none of the {len(known)} {key} that spec_z has redshifts of")
+            return joined, contradicting
     if {"ra", "dec"} <= set(rest.columns) & set(found.columns):
         # Each spectrum is of the object nearest to it.
-        left, right = ((side["ra"].to_numpy(), side["dec"].to_numpy()) for side in (found, rest))
+        there = placed(found, "spec_z")
+        found, z, rest = found[there], z[there], rest[placed(rest, "photometry")]
+        left, right = (_positions(side) for side in (found, rest))
         pairs = crossmatch_arrays(left, right, _MATCH_RADIUS_ARCSEC)
         matched = z[pairs.left_index]
         rows, contradicting = one_redshift_each(pairs.right_index, matched, pairs.sep_arcsec)
@@ -186,6 +208,8 @@ def chosen_columns(
     BadArguments
         When no feature names a band.
     """
+    if isinstance(features, str) or not all(isinstance(name, str) for name in features):
+        raise BadArguments(f"features {features!r}: give a list of names of columns")
     present = {str(name) for name in frame.columns}
     bands: dict[str, str] = {}
     extra: list[str] = []
@@ -220,13 +244,51 @@ def chosen_columns(
     return found, kinds
 
 
-def columns_of(frame: pd.DataFrame) -> dict[str, Any]:
-    """Return the columns of numbers, missing ones NaN, without copying where possible."""
-    return {
-        str(name): frame[name].to_numpy(dtype=np.float64, na_value=np.nan)
-        for name in frame.columns
-        if pd.api.types.is_numeric_dtype(frame[name])
-    }
+class FrameColumns(Mapping[str, Any]):
+    """The columns of a table: numbers, missing ones NaN, without copying where possible.
+
+    Others are arrays of objects: `numbers` finds out whether these are numbers.
+    """
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self._names = {str(name): name for name in frame.columns}
+        self._frame = frame
+
+    def __getitem__(self, name: str) -> np.ndarray[Any, np.dtype[Any]]:
+        column = self._frame[self._names[name]]
+        if isinstance(column, pd.Series) and pd.api.types.is_any_real_numeric_dtype(column.dtype):
+            return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan))
+        return np.asarray(column.astype(object).where(column.notna(), None).to_numpy())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def columns_of(frame: pd.DataFrame) -> FrameColumns:
+    """Return the columns of a table by name."""
+    return FrameColumns(frame)
+
+
+def placed(frame: pd.DataFrame, what: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Return which rows have a position; all, where the table has none.
+
+    Raises
+    ------
+    BadInput
+        When ra or dec does not hold numbers, or none that can be one.
+    """
+    if not {"ra", "dec"} <= set(frame.columns):
+        return np.ones(len(frame), dtype=bool)
+    ra, dec = (numbers(columns_of(frame), name, what) for name in ("ra", "dec"))
+    there = np.isfinite(ra) & (np.abs(dec) <= 90)
+    if len(frame) and not there.any():
+        raise BadInput(f"{what}: ra and dec hold no position in degrees; correct them, or leave them out")
+    if lost := int((~there).sum()):
+        _LOG.warning("%s: %d of %d rows have no position and are left out", what, lost, len(frame))
+    return there
 
 
 def healpix_of(frame: pd.DataFrame, seed: int = 1) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -234,7 +296,7 @@ def healpix_of(frame: pd.DataFrame, seed: int = 1) -> np.ndarray[Any, np.dtype[n
     from astrolake.sky.healpix import KEY_ORDER, healpix29
 
     if {"ra", "dec"} <= set(frame.columns):
-        return healpix29(*(frame[name].to_numpy(np.float64) for name in ("ra", "dec")))
+        return healpix29(*_positions(frame))
     return np.random.default_rng(seed).integers(0, 12 << (2 * KEY_ORDER), len(frame))
 
 
@@ -265,6 +327,16 @@ def _read(path: str, what: str) -> pd.DataFrame:
             f"{what} {path} cannot be read ({error}); give a .parquet, .csv or .fits file, or a directory of "
             "Parquet files"
         ) from error
+
+
+def _positions(frame: pd.DataFrame) -> tuple[Any, Any]:
+    columns = columns_of(frame)
+    return numbers(columns, "ra", "the table"), numbers(columns, "dec", "the table")
+
+
+def _in_another_order(one: pd.Index, other: pd.Index) -> bool:
+    """Return whether two indices have the same labels, but not row by row."""
+    return len(one) == len(other) and not one.equals(other) and bool(one.isin(other).all())
 
 
 def _holds_objects(values: Any) -> bool:

@@ -11,6 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from astrolake.errors import BadArguments, BadInput
+from astrolake.lake.conditions import meeting
 from astrolake.lake.declared import declared
 from astrolake.lake.delta import Snapshot
 from astrolake.lake.reader import frame_of, require_columns, spark_fields
@@ -19,7 +20,7 @@ from astrolake.lake.staging import REPORT_FIELDS, Staged, Stager, StageSpec, rep
 from astrolake.lake.writer import TableWriter
 from astrolake.photoz.model_store import Estimator, StoredModel, needed_columns
 from astrolake.schema import HEALPIX_COLUMN, PHOTOZ, Table
-from astrolake.schema.arrow import arrow_schema
+from astrolake.schema.arrow import arrow_schema, delta_schema
 from astrolake.schema.spark import spark_schema
 
 ESTIMATED = "estimated"
@@ -130,11 +131,14 @@ def estimate_reports(rows: DataFrame, request: Request, model: StoredModel, stag
 
 
 def chosen_rows(spark: SparkSession, snapshot: Snapshot, where: str) -> tuple[DataFrame, int]:
-    """Return the rows of a table that meet an SQL condition, and their number; BadInput where none does."""
+    """Return the rows of a table that meet an SQL condition, and their number.
+
+    BadInput where none does; BadArguments for a condition that is none.
+    """
     rows = frame_of(spark, snapshot)
     if not where:
         return rows, snapshot.rows
-    chosen = rows.where(where)
+    chosen = meeting(rows, where, "--where")
     if not (count := chosen.count()):
         raise BadInput(f"--where {where!r} selects no row: nothing is estimated, and nothing replaced")
     return chosen, count
@@ -148,6 +152,22 @@ def check_columns(rows: DataFrame, request: Request, model: Estimator) -> None:
     """
     sample = rows.select(*request.columns).limit(_SAMPLE).toPandas()
     model.estimate(request.photometry_of(pa.Table.from_pandas(sample, preserve_index=False)))
+
+
+def check_identifiers(writer: TableWriter, table: Table, request: Request) -> None:
+    """Refuse identifiers of another type than those of other estimates in `photoz`; BadArguments."""
+    old = writer.base(table.name, positional=True)
+    if old is None:
+        return
+    there, here = (schema.field("object_id").type for schema in (old.schema, delta_schema(table)))
+    if there == here:
+        return
+    mine = (F.col("method") == request.method) & (F.col("source_table") == request.table)
+    if others := frame_of(writer.spark, old).where(~mine).select("method", "source_table").head(1):
+        raise BadArguments(
+            f"--table {request.table}: its key {request.key} is {here}, and {table.name} has {there} of "
+            f"{others[0].source_table} (method {others[0].method}): give both keys one type"
+        )
 
 
 def replaced(writer: TableWriter, staged: Staged, table: Table, request: Request, *, some: bool) -> Replace:

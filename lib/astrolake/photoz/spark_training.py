@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 
 from astrolake.errors import BadArguments, BadInput
 from astrolake.lake.cells import Cell, map_cells, plan_cells
+from astrolake.lake.conditions import meeting
 from astrolake.lake.declared import declared
 from astrolake.lake.delta import Snapshot
 from astrolake.lake.lake import Lake
@@ -216,7 +217,7 @@ def matched_rows(
     else:
         rows = _by_the_sky(spark, tables, columns, tables.radius_arcsec)
     if tables.where:
-        rows = rows.where(tables.where)
+        rows = meeting(rows, tables.where, "--spec-where")
     z = F.col(tables.z_column).cast("double")
     names = [f"{PHOT}{i}" for i in range(len(columns))]
     usable = rows.select(_ID, _INDEX, _SEP, z.alias("z_spec"), *names).where(

@@ -15,7 +15,7 @@ from astrolake.photoz.combine import Pool, held_out, learn_pool
 from astrolake.photoz.combined import CombinedModel, apart
 from astrolake.photoz.grid import RedshiftGrid
 from astrolake.photoz.held_out import honest_density, unseen_by_all
-from astrolake.photoz.members import Member
+from astrolake.photoz.members import Member, member_bands
 from astrolake.photoz.metrics import density_scores, evaluate
 from astrolake.photoz.photometry import read_photometry
 from astrolake.photoz.recalibrate import LEAST_ROWS, Recalibration
@@ -99,6 +99,14 @@ def _members(models: Mapping[str, Member | CombinedModel]) -> dict[str, Member]:
         if isinstance(model, CombinedModel):
             raise BadArguments(f"model {name} is a combination itself: name the models in it, {model.names}")
         members[name] = model
+    units: dict[str, tuple[str, str]] = {}
+    for name, model in members.items():
+        for band in member_bands(model):
+            first, unit = units.setdefault(band.value, (name, band.unit))
+            if unit != band.unit:
+                raise BadArguments(
+                    f"{band.value} is {unit} to model {first} and {band.unit} to model {name}: one is wrong"
+                )
     versions = {model.version: name for name, model in members.items()}
     if twice := sorted(set(members) - set(versions.values())):
         raise BadArguments(f"models {twice} are among the others under other names; give each once")
