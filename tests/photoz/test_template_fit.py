@@ -161,6 +161,9 @@ def test_catalogs_that_do_not_fit(fit, models):
         TemplateFit.make(templates(), FILTERS[::-1], COLUMNS, GRID)
     with pytest.raises(BadArguments, match="give floor"):
         TemplateFit.make(templates(), FILTERS, [replace(c, error=None) for c in COLUMNS], GRID)
+    for floor in (-1.0, np.nan):
+        with pytest.raises(BadArguments, match=f"floor {floor}"):
+            TemplateFit.make(templates(), FILTERS, COLUMNS, GRID, floor=floor)
     short = [replace(FILTERS[5], wavelength=FILTERS[5].wavelength * 4)]
     with pytest.raises(BadInput, match="needs spectra up to"):
         model_grid(templates(), short, GRID)

@@ -115,6 +115,7 @@ def test_arrays_that_are_no_trees_are_refused():
         ("slot", lambda a: np.where(trees.is_leaf, a + a.dtype.type(100), a)),
         ("rank", lambda a: a.astype(np.int32)),
         ("slot_feature", lambda a: a - 1),
+        ("depths", lambda a: a + 1_000_000),
         ("slot_missing_low", lambda a: a[:0]),
         ("cut_offsets", lambda a: np.append(a[:-1][::-1], a[-1])),
     ):

@@ -141,7 +141,10 @@ class TemplateFit(artifact.ModelFile):
             raise BadArguments(
                 f"filters of {[curve.band for curve in filters]} for columns of {[c.band for c in columns]}"
             )
-        if any(column.error is None for column in columns) and not options.get("floor", 0.0) > 0:
+        floor = float(options.get("floor", 0.0))
+        if not 0 <= floor < np.inf:
+            raise BadArguments(f"floor {floor}: give the relative error of all fluxes, 0 or more")
+        if any(column.error is None for column in columns) and not floor:
             raise BadArguments("a band has no errors: give floor, the relative error of all fluxes")
         unknown = set(options) - {"igm_model", "cache", "template_error", "floor"}
         if unknown:
@@ -161,7 +164,7 @@ class TemplateFit(artifact.ModelFile):
             prior=prior,
             prior_band=prior_band or nearest,
             factor=np.ones(len(columns)),
-            floor=np.full(len(columns), float(options.get("floor", 0.0))),
+            floor=np.full(len(columns), floor),
             provenance={"templates": templates.name, "n_templates": len(templates), "igm": igm_model},
         )
 

@@ -112,6 +112,7 @@ class TreeEnsemble:
             and len(self.slot) == len(self.rank) == self.offsets[-1]
             and bool((np.diff(self.offsets) > 0).all())
             and len(self.depths) == self.n_trees
+            and bool(((self.depths >= 0) & (self.depths < np.diff(self.offsets))).all())
             and len(self.value) == leaves == (len(self.slot) + self.n_trees) // 2
             and len(self.cut_offsets) == slots + 1
             and self.cut_offsets[-1] == len(self.cuts)
