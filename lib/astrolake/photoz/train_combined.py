@@ -86,7 +86,9 @@ def combine_members(
     params = {
         "pool": learned.pool.kind,
         "weights": dict(zip(members, learned.pool.weights, strict=True)),
-        "loss": dict(zip([*members, "linear pool", "product pool"], (learned.pool.loss or {}).values(), strict=True)),
+        "loss": dict(
+            zip([*members, "linear pool", "product pool"], (learned.pool.loss or {}).values(), strict=True)
+        ),
         "recalibrated": learned.recalibration is not None,
     }
     return replace(learned, metrics=metrics, provenance={**counts, **params}), params
