@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyspark.ml.functions import array_to_vector
 from pyspark.ml.regression import GBTRegressor, RandomForestRegressor
@@ -24,6 +25,10 @@ from astrolake.photoz.tree_formats import from_mllib, from_xgboost
 from astrolake.photoz.trees import TreeEnsemble
 
 _TREES_OF_A_TRIAL = 50
+#: Bytes of the driver that a node takes while MLlib grows it, and the part of its memory for nodes.
+_NODE_BYTES, _NODES_PART = 500, 0.25
+#: Statistics of the nodes that a task grows at a time; a task needs some copies of them.
+_STATISTICS_MB = 128
 
 
 def featured(rows: DataFrame, spec: FeatureSpec, split: SkySplit, parts: Sequence[int]) -> DataFrame:
@@ -74,23 +79,52 @@ def grow(rows: DataFrame, n_features: int, settings: TreeSettings, scratch: Stor
         "maxBins": settings.max_bins,
         "minInstancesPerNode": settings.min_instances,
         "seed": settings.seed,
-        "maxMemoryInMB": 512,
+        "maxMemoryInMB": _STATISTICS_MB,
     }
-    learner: Any
     if settings.kind == "random_forest":
-        learner = RandomForestRegressor(numTrees=settings.n_trees, **shared)
-    else:
-        learner = GBTRegressor(maxIter=settings.n_trees, stepSize=settings.learning_rate, **shared)
+        return _grow_forest(rows, n_features, settings.n_trees, shared, scratch)
+    learner = GBTRegressor(maxIter=settings.n_trees, stepSize=settings.learning_rate, **shared)
     learner.fit(rows).write().overwrite().save(scratch.spark_uri())
-    return saved_trees(scratch, n_features, mean=settings.kind == "random_forest")
+    return saved_trees([scratch], n_features, mean=False)
 
 
-def saved_trees(saved: Storage, n_features: int, *, mean: bool) -> TreeEnsemble:
-    """Return the trees of a model that MLlib saved."""
+def _grow_forest(
+    rows: DataFrame, n_features: int, n_trees: int, shared: dict[str, Any], scratch: Storage
+) -> TreeEnsemble:
+    """Return a forest grown some trees at a time: the driver holds all nodes of those in its memory."""
+    rows = rows.persist()
+    try:
+        nodes = min(2 * rows.count(), 2 << shared["maxDepth"])
+        step = max(1, int(_driver_bytes(rows) * _NODES_PART / _NODE_BYTES / max(nodes, 1)))
+        parts = []
+        for first in range(0, n_trees, step):
+            own = {**shared, "numTrees": min(step, n_trees - first), "seed": shared["seed"] + first}
+            parts.append(Storage(scratch.uri(f"trees-{first}"), scratch.options))
+            RandomForestRegressor(**own).fit(rows).write().overwrite().save(parts[-1].spark_uri())
+    finally:
+        rows.unpersist()
+    return saved_trees(parts, n_features, mean=True)
+
+
+def _driver_bytes(rows: DataFrame) -> int:
+    """Return the memory of the driver's JVM."""
+    jvm: Any = rows.sparkSession.sparkContext._jvm
+    return int(jvm.java.lang.Runtime.getRuntime().maxMemory())
+
+
+def saved_trees(saved: Sequence[Storage], n_features: int, *, mean: bool) -> TreeEnsemble:
+    """Return the trees of models that MLlib saved, together."""
     wanted = ("id", "prediction", "leftChild", "rightChild", "split")
-    nodes = _read_all(saved, "data", ["treeID", *(f"nodeData.{name}" for name in wanted)])
-    weights = _read_all(saved, "treesMetadata", ["treeID", "weights"]).sort_by("treeID")
-    return from_mllib(nodes, n_features, weights.column("weights").to_numpy(), mean=mean)
+    tables: list[pa.Table] = []
+    weights: list[np.ndarray[Any, np.dtype[np.float64]]] = []
+    for part in saved:
+        nodes = _read_all(part, "data", ["treeID", *(f"nodeData.{name}" for name in wanted)])
+        before = sum(len(known) for known in weights)
+        number = pc.add(nodes.column("treeID"), before).cast(nodes.schema.field("treeID").type)
+        tables.append(nodes.set_column(nodes.schema.get_field_index("treeID"), "treeID", number))
+        metadata = _read_all(part, "treesMetadata", ["treeID", "weights"]).sort_by("treeID")
+        weights.append(metadata.column("weights").to_numpy())
+    return from_mllib(pa.concat_tables(tables), n_features, np.concatenate(weights), mean=mean)
 
 
 def _read_all(saved: Storage, part: str, columns: list[str]) -> pa.Table:
