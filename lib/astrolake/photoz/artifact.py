@@ -8,6 +8,7 @@ import json
 import os
 import zipfile
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -113,17 +114,17 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-class ModelFile:
+class ModelFile(ABC):
     """What is kept as one file."""
 
+    @abstractmethod
     def to_bytes(self) -> bytes:
         """Return the content of its file."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def from_bytes(cls, content: bytes, name: str = "the model") -> Self:
         """Return what a file's content holds."""
-        raise NotImplementedError
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it to one file."""
