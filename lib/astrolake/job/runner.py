@@ -30,6 +30,7 @@ from astrolake.lake.lake import Lake
 from astrolake.lake.runs import RunRecord
 from astrolake.lake.session import spark_session
 from astrolake.lake.storage import Storage
+from astrolake.redact import RedactingFormatter, redact
 from astrolake.schema import REJECTS
 
 DONE, FAILED, BAD_ARGUMENTS, REJECTED = 0, 1, 2, 3
@@ -189,6 +190,7 @@ def _commit(outcome: Outcome, context: JobContext, record: RunRecord) -> None:
 
 def _finish(lake: Lake | None, record: RunRecord) -> None:
     record.ended_at = datetime.now(UTC)
+    record.message = redact(record.message) if record.message else record.message
     if lake is None:
         return
     try:
@@ -223,7 +225,7 @@ def _first_cause(error: BaseException) -> str:
 def _configure_logging() -> None:
     if not _LOG.handlers:
         handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+        handler.setFormatter(RedactingFormatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
         _LOG.addHandler(handler)
         _LOG.setLevel(logging.INFO)
         _LOG.propagate = False

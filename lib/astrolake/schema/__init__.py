@@ -12,6 +12,7 @@ from astrolake.schema.objects import (
 )
 from astrolake.schema.photoz import MODELS, PHOTOZ
 from astrolake.schema.quality import IMAGE_QUALITY
+from astrolake.schema.serverless import SOURCES
 from astrolake.schema.tables import (
     CATALOG,
     CROSSMATCH,
@@ -40,6 +41,7 @@ __all__ = [
     "REGISTRY",
     "REJECTS",
     "RUNS",
+    "SOURCES",
     "Column",
     "Table",
     "band_columns",

@@ -11,6 +11,7 @@ import pyarrow as pa
 from astrolake.schema.arrow import column_of
 from astrolake.schema.model import PARTITION_COLUMNS, Column, Table
 from astrolake.schema.objects import EBV, OBJECTS, band_columns, colour_column, dereddened_columns
+from astrolake.schema.serverless import SOURCES
 from astrolake.schema.tables import CATALOG, CROSSMATCH, REGISTRY
 
 #: The partition columns of every positional table; they stand in paths, not in files.
@@ -42,7 +43,7 @@ def data_dictionary(flags: Mapping[int, str], photoz_flags: Mapping[int, str] | 
     photoz_flags : mapping of int to str
         Of the column `photoz_flags`.
     """
-    sections = [_HEADER, *(_table_section(table) for table in REGISTRY.values())]
+    sections = [_HEADER, *(_table_section(table) for table in (*REGISTRY.values(), SOURCES))]
     sections.insert(1 + list(REGISTRY).index(OBJECTS.name) + 1, _band_section())
     bits = (
         _flags_section("Flags", "flags", flags),
@@ -98,7 +99,9 @@ def _meaning(field: pa.Field, known: Column | None) -> Column:
 
 def _table_section(table: Table) -> str:
     facts = [f"One row is {table.grain}.", f"Key: {_names(table.key)}."]
-    partitioned = f"Partitioned by {_names(table.partition_by)}." if table.positional else "Not partitioned."
+    partitioned = (
+        f"Partitioned by {_names(table.partition_by)}." if table.partition_by else "Not partitioned."
+    )
     return "\n".join(
         [
             f"## `{table.name}`",
@@ -107,7 +110,7 @@ def _table_section(table: Table) -> str:
             "",
             " ".join([*facts, partitioned]),
             "",
-            *_column_rows(table.columns),
+            *_column_rows((*table.columns, *table.hive_partitions)),
         ]
     )
 

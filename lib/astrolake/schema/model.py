@@ -63,7 +63,8 @@ class Table:
     """One table: its grain, key and columns in storage order.
 
     A positional table starts with `HEALPIX_COLUMN`, holds `ra` and `dec`, and is
-    partitioned by `PARTITION_COLUMNS`; any other table is unpartitioned.
+    partitioned by `PARTITION_COLUMNS`; any other table is unpartitioned, unless it is
+    plain Parquet outside a lake with `hive_partitions`.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Table:
     columns: tuple[Column, ...]
     positional: bool = False
     doc: str = field(default="")
+    hive_partitions: tuple[Column, ...] = ()
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.columns]
@@ -91,7 +93,9 @@ class Table:
     @property
     def partition_by(self) -> tuple[str, ...]:
         """Names of the partition columns (kept in paths, not in the files)."""
-        return PARTITION_COLUMNS if self.positional else ()
+        if self.positional:
+            return PARTITION_COLUMNS
+        return tuple(column.name for column in self.hive_partitions)
 
     def column(self, name: str) -> Column:
         """Return the column of that name, or raise KeyError."""

@@ -1,0 +1,1 @@
+"""What astrolake asks of AWS beside the lake: Batch, Lambda, Athena, SNS, CloudFormation."""
