@@ -12,7 +12,7 @@ from astrolake.redact import redact
 if TYPE_CHECKING:
     import boto3
 
-#: Attempts of a call; botocore waits between them with exponential back-off and jitter, longer when throttled.
+#: Attempts of a call; botocore waits between them with exponential back-off and jitter, longer if throttled.
 ATTEMPTS = 10
 _CONNECT_S, _READ_S = 10, 60  # seconds
 
