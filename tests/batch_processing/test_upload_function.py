@@ -315,7 +315,8 @@ def test_only_the_message_that_failed_comes_again(s3, processor, monkeypatch):
     monkeypatch.setattr(processor, "process", fail_for_b)
     bodies = {"m1": {"bucket": "sky", "key": "a.fits"}, "m2": {"bucket": "sky", "key": "b.fits"}, "m3": "?"}
     records = [
-        {"messageId": name, "eventSource": "aws:sqs", "body": json.dumps(body)} for name, body in bodies.items()
+        {"messageId": name, "eventSource": "aws:sqs", "body": json.dumps(body)}
+        for name, body in bodies.items()
     ]
     assert process_event({"Records": records}, processor) == {"batchItemFailures": [{"itemIdentifier": "m2"}]}
     with pytest.raises(UploadsFailed, match=r"b\.fits: OSError: no network"):
