@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tests.cloudformation.conversion import WrongProperty, api_parameters
 from tests.cloudformation.bucket_calls import bucket_calls
 from tests.cloudformation.calls import Call
+from tests.cloudformation.conversion import WrongProperty, api_parameters
 
 Properties = dict[str, Any]
 
@@ -87,7 +87,9 @@ def _attributes(
     texts = {key: _attribute_text(value) for key, value in rest.items()}
     short = name.removeprefix("Queue").removeprefix("Topic") if service == "sns" else name
     return Call(
-        service, operation, api_parameters(service, operation, {short: properties[name], "Attributes": texts}, path)
+        service,
+        operation,
+        api_parameters(service, operation, {short: properties[name], "Attributes": texts}, path),
     )
 
 
@@ -125,7 +127,11 @@ def _topic_policy(path: str, properties: Properties) -> Iterator[Call]:
     _only(path, properties, "Topics", "PolicyDocument")
     policy = _document(properties["PolicyDocument"], path)
     for arn in properties["Topics"]:
-        yield Call("sns", "SetTopicAttributes", {"TopicArn": arn, "AttributeName": "Policy", "AttributeValue": policy})
+        yield Call(
+            "sns",
+            "SetTopicAttributes",
+            {"TopicArn": arn, "AttributeName": "Policy", "AttributeValue": policy},
+        )
 
 
 def _bucket_policy(path: str, properties: Properties) -> Iterator[Call]:
@@ -172,13 +178,17 @@ def _security_group(path: str, properties: Properties) -> Iterator[Call]:
     rest = {key: value for key, value in properties.items() if key != "SecurityGroupEgress"}
     group = {"GroupName": logical_name(path), **rest}
     renames = {"GroupDescription": "Description"}
-    yield Call("ec2", "CreateSecurityGroup", api_parameters("ec2", "CreateSecurityGroup", group, path, renames))
+    yield Call(
+        "ec2", "CreateSecurityGroup", api_parameters("ec2", "CreateSecurityGroup", group, path, renames)
+    )
     for rule in properties.get("SecurityGroupEgress", ()):
         place = {key: rule[key] for key in ("CidrIp", "Description") if key in rule}
         permission = {key: value for key, value in rule.items() if key not in place} | {"IpRanges": [place]}
         taken = {"GroupId": "{Ref}", "IpPermissions": [permission]}
         yield Call(
-            "ec2", "AuthorizeSecurityGroupEgress", api_parameters("ec2", "AuthorizeSecurityGroupEgress", taken, path)
+            "ec2",
+            "AuthorizeSecurityGroupEgress",
+            api_parameters("ec2", "AuthorizeSecurityGroupEgress", taken, path),
         )
 
 
@@ -191,7 +201,9 @@ def _compute_environment(path: str, properties: Properties) -> Iterator[Call]:
     own_role = "arn:aws:iam::123456789012:role/aws-service-role/batch.amazonaws.com/AWSServiceRoleForBatch"
     given = {"ComputeEnvironmentName": logical_name(path), "ServiceRole": own_role}
     taken = {**given, **rest, "ComputeResources": resources}
-    yield Call("batch", "CreateComputeEnvironment", api_parameters("batch", "CreateComputeEnvironment", taken, path))
+    yield Call(
+        "batch", "CreateComputeEnvironment", api_parameters("batch", "CreateComputeEnvironment", taken, path)
+    )
     later = {
         "ComputeEnvironment": logical_name(path),
         "UpdatePolicy": properties.get("UpdatePolicy", {}),
@@ -266,7 +278,9 @@ _PLAIN = {
 
 
 def _repository(path: str, properties: Properties) -> Iterator[Call]:
-    rest = {key: value for key, value in properties.items() if key not in ("LifecyclePolicy", "EmptyOnDelete")}
+    rest = {
+        key: value for key, value in properties.items() if key not in ("LifecyclePolicy", "EmptyOnDelete")
+    }
     yield Call("ecr", "CreateRepository", api_parameters("ecr", "CreateRepository", rest, path))
     policy = {"RepositoryName": rest["RepositoryName"], **properties.get("LifecyclePolicy", {})}
     _document(policy.get("LifecyclePolicyText", "{}"), path)

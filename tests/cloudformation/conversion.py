@@ -15,7 +15,11 @@ class WrongProperty(Exception):
 
 
 def api_parameters(
-    service: str, operation: str, properties: Mapping[str, Any], where: str, renames: Mapping[str, str] | None = None
+    service: str,
+    operation: str,
+    properties: Mapping[str, Any],
+    where: str,
+    renames: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Return the parameters of an operation for properties of the same names, whatever their capitals.
 
@@ -41,7 +45,10 @@ def _convert(value: Any, shape: Any, where: str, renames: Mapping[str, str]) -> 
             if not isinstance(value, dict):
                 raise WrongProperty(f"{where}: {value!r} is not a map")
             keys = {key: _scalar(key, shape.key, where) for key in value}
-            return {keys[key]: _convert(item, shape.value, f"{where}.{key}", renames) for key, item in value.items()}
+            return {
+                keys[key]: _convert(item, shape.value, f"{where}.{key}", renames)
+                for key, item in value.items()
+            }
     return _scalar(value, shape, where)
 
 
@@ -55,7 +62,9 @@ def _structure(value: Any, shape: Any, where: str, renames: Mapping[str, str]) -
         if name is None:
             raise WrongProperty(f"{where}: {shape.name} has no {key}; it has {sorted(shape.members)}")
         found[name] = _convert(item, shape.members[name], f"{where}.{key}", renames)
-    given_by_botocore = {name for name, member in shape.members.items() if member.metadata.get("idempotencyToken")}
+    given_by_botocore = {
+        name for name, member in shape.members.items() if member.metadata.get("idempotencyToken")
+    }
     if missing := set(shape.required_members) - set(found) - given_by_botocore:
         raise WrongProperty(f"{where}: {shape.name} lacks {sorted(missing)}")
     return found

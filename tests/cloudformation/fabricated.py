@@ -73,4 +73,3 @@ def attributes_of(path: str, resource: Mapping[str, Any]) -> dict[str, str]:
         name = name.get(part, {})
     plain = name if key and isinstance(name, str) else path.rsplit("/", 1)[-1]
     return {attribute: text.format(name=plain) for attribute, text in attributes.items()}
-

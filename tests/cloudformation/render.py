@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
 from tests.cloudformation.fabricated import attributes_of
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "cloudformation"
@@ -155,7 +156,9 @@ class Rendering:
             **{key: resource[key] for key in ("Metadata", "DeletionPolicy") if key in resource},
         }
         self._rendered[name] = rendered
-        self._made[name] = self._nest(name, rendered) if rendered["Type"] == STACK else self.maker(where, rendered)
+        self._made[name] = (
+            self._nest(name, rendered) if rendered["Type"] == STACK else self.maker(where, rendered)
+        )
         return self._made[name]
 
     def _nest(self, name: str, resource: dict[str, Any]) -> Mapping[str, str]:
@@ -198,9 +201,9 @@ class Rendering:
             case "Fn::Not":
                 return not self._value(argument[0])
             case "Fn::And":
-                return all([self._value(item) for item in argument])
+                return all(map(self._value, argument))
             case "Fn::Or":
-                return any([self._value(item) for item in argument])
+                return any(map(self._value, argument))
             case "Fn::Join":
                 return argument[0].join(self._value(argument[1]))
             case "Fn::Select":

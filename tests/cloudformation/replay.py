@@ -40,7 +40,9 @@ class Replay:
         self.resources: dict[str, dict[str, Any]] = {}
         self._clients: dict[str, Any] = {}
 
-    def run(self, parameters: Mapping[str, str], folder: Path = TEMPLATES, template: str = ROOT) -> dict[str, str]:
+    def run(
+        self, parameters: Mapping[str, str], folder: Path = TEMPLATES, template: str = ROOT
+    ) -> dict[str, str]:
         """Make every resource of the stack, those that others need first, and return the outputs.
 
         Raises
