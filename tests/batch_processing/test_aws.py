@@ -23,9 +23,9 @@ def test_a_refusal_names_the_action_and_the_remedy(aws):
     from botocore.exceptions import ClientError
 
     client = make_client("s3")
-    with pytest.raises(AstrolakeError, match=r"cannot read it: .*NoSuchBucket.*; look again"):
-        with aws_errors("read it", "look again"):
-            client.get_object(Bucket="nowhere", Key="a")
+    refusal = pytest.raises(AstrolakeError, match=r"cannot read it: .*NoSuchBucket.*; look again")
+    with refusal, aws_errors("read it", "look again"):
+        client.get_object(Bucket="nowhere", Key="a")
     with pytest.raises(ClientError) as caught:
         client.get_object(Bucket="nowhere", Key="a")
     assert error_code(caught.value) == "NoSuchBucket"
