@@ -100,7 +100,9 @@ def build_wheel(directory: Path) -> Path:
         tree = Path(work) / "astrolake"
         tree.mkdir()
         for name in ("lib/astrolake", "jobs"):
-            shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+            shutil.copytree(
+                ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+            )
         for name in ("pyproject.toml", "README.md", "LICENSE"):
             shutil.copy(ROOT / name, tree / name)
         _pip("wheel", "--no-deps", "--wheel-dir", str(directory), str(tree))
@@ -174,7 +176,8 @@ def manifest(archive: Path) -> list[tuple[str, int, str]]:
     with zipfile.ZipFile(archive) as found:
         names = found.namelist()
         return [
-            (name, found.getinfo(name).file_size, hashlib.sha256(found.read(name)).hexdigest()) for name in names
+            (name, found.getinfo(name).file_size, hashlib.sha256(found.read(name)).hexdigest())
+            for name in names
         ]
 
 
@@ -204,8 +207,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     target = pack(args.out, args.cache, args.extra)
     for name, size, sha256 in manifest(target):
-        sys.stdout.write(f"{sha256}  {size:>11,}  {name}\n")
-    sys.stdout.write(f"{_sha256(target)}  {target.stat().st_size:>11,}  {target}\n")
+        print(f"{sha256}  {size:>11,}  {name}")
+    print(f"{_sha256(target)}  {target.stat().st_size:>11,}  {target}")
     return 0
 
 

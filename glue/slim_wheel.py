@@ -1,4 +1,4 @@
-"""Make a wheel smaller: test suites left out, large members compressed with LZMA, which pip reads as it is."""
+"""Make a wheel smaller: no test suites, and large members compressed with LZMA, which pip reads."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ def slim_wheel(source: Path, target: Path) -> None:
                 data = wheel.read(name)
                 if name.endswith(".dist-info/RECORD"):
                     data = _record(data, set(names))
-                slim.writestr(_member(name, len(data), wheel.getinfo(name).external_attr), data, compresslevel=9)
+                slim.writestr(
+                    _member(name, len(data), wheel.getinfo(name).external_attr), data, compresslevel=9
+                )
 
 
 def _is_test(name: str) -> bool:
