@@ -19,6 +19,9 @@ from astrolake.job import main as run_main
 from astrolake.job.args import s3_options
 from astrolake.lake.lake import Lake
 
+#: Of the extra `sql`, which clusters do without.
+_SQL_MODULES = ("duckdb", "duckdb_extension_delta", "sqlglot")
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code: 0 done, 1 failed, 2 bad arguments, 3 strict rejects."""
@@ -33,6 +36,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"astrolake: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:
+        return 1
+    except ModuleNotFoundError as error:
+        if error.name not in _SQL_MODULES:
+            raise
+        print(f"astrolake: {error}: pip install 'astrolake[sql]'", file=sys.stderr)
         return 1
     except (AstrolakeError, ArrowException, DeltaError, OSError) as error:
         print(f"astrolake: {error}", file=sys.stderr)
