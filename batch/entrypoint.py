@@ -115,7 +115,9 @@ def _slice_index(flags: argparse.Namespace, environment: Mapping[str, str]) -> i
         return index
     chosen = unpack_indices(flags.indices)
     if index >= len(chosen):
-        raise BadArguments(f"--indices {flags.indices} has no index {index}: make the array {len(chosen)} large")
+        raise BadArguments(
+            f"--indices {flags.indices} has no index {index}: make the array {len(chosen)} large"
+        )
     return chosen[index]
 
 

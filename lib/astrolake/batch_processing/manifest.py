@@ -29,9 +29,7 @@ def count_lines(uri: str, storage_options: dict[str, str] | None = None) -> int:
     return count
 
 
-def read_slice(
-    uri: str, index: int, size: int, storage_options: dict[str, str] | None = None
-) -> list[str]:
+def read_slice(uri: str, index: int, size: int, storage_options: dict[str, str] | None = None) -> list[str]:
     """Return the inputs of the slice of a manifest: lines ``index * size`` to ``(index + 1) * size - 1``.
 
     Raises
@@ -42,7 +40,9 @@ def read_slice(
     with _lines(uri, storage_options) as lines:
         found = list(islice(lines, index * size, (index + 1) * size))
     if not found:
-        raise BadInput(f"manifest {uri} has no slice {index} of {size} lines; was it shortened?", "EmptyInput")
+        raise BadInput(
+            f"manifest {uri} has no slice {index} of {size} lines; was it shortened?", "EmptyInput"
+        )
     return found
 
 
