@@ -9,6 +9,7 @@ import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import BinaryIO, cast
 
 from astrolake.errors import AstrolakeError, BadInput
@@ -17,6 +18,8 @@ from astrolake.lake.storage import canonical_uri, filesystem
 Options = dict[str, str] | None
 
 _GZIP, _BZIP2 = b"\x1f\x8b", b"BZh"
+#: Packed files up to this size are kept unpacked until the next one is read.
+_REMEMBERED_BYTES = 8 << 20
 #: Packings that FITS files do not come in; the name goes into the message.
 _FOREIGN = {
     b"PK\x03\x04": "a zip archive",
@@ -56,7 +59,7 @@ def unpack(raw: bytes, uri: str) -> bytes:
     if not raw.startswith((_GZIP, _BZIP2)):
         return raw
     try:
-        return gzip.decompress(raw) if raw.startswith(_GZIP) else bz2.decompress(raw)
+        return _decompressed_last(raw) if len(raw) <= _REMEMBERED_BYTES else _decompressed(raw)
     except EOFError as error:
         raise _cut_off(uri, error) from error
     except (OSError, zlib.error, ValueError) as error:
@@ -66,6 +69,14 @@ def unpack(raw: bytes, uri: str) -> bytes:
         raise BadInput(
             f"{uri}: its packing is damaged ({error}); fetch the file again", "BadPacking"
         ) from error
+
+
+def _decompressed(raw: bytes) -> bytes:
+    return gzip.decompress(raw) if raw.startswith(_GZIP) else bz2.decompress(raw)
+
+
+#: An image is often extracted right after it was scanned, and bzip2 takes as long as its extraction.
+_decompressed_last = lru_cache(maxsize=1)(_decompressed)
 
 
 @contextmanager
