@@ -91,6 +91,7 @@ def join_catalogs(
     Parameters
     ----------
     parts : sequence of Part
+        One or more, all with the same values to add.
     path : str
         Canonical URI of the file, which is replaced.
     schema : pa.Schema
@@ -101,7 +102,7 @@ def join_catalogs(
     BadInput
         When a catalog is not there or is of another schema.
     """
-    names = list(parts[0].values) if parts else []
+    names = list(parts[0].values)
     whole = pa.schema([*(pa.field(name, pa.int32(), nullable=False) for name in names), *schema])
     rows = 0
     with (

@@ -24,7 +24,7 @@ _CAUSES = (
 )
 #: Exit codes of the container's entry point.
 _CODES = {
-    1: ("failed", "see its log"),
+    1: ("exit code 1", "see its log"),
     2: ("arguments", "see its log: the arguments are wrong"),
     3: ("rejects", "with --strict: something was rejected; see the rejects beside its output"),
     137: ("memory", "killed: give the job definition more memory"),

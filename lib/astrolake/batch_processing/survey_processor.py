@@ -241,6 +241,8 @@ class SurveyProcessor:
         if not path.endswith(".parquet"):
             raise BadArguments(f"output {output!r}: give the name of a .parquet file")
         tasks, missing = self._finished_tasks(list(dict.fromkeys(job_ids)))
+        if not tasks:
+            raise AstrolakeError(f"none of {len(missing)} jobs succeeded, there is nothing to aggregate")
         tasks.sort(key=lambda task: (task.run, task.camcol, task.field))
         for one, next_one in pairwise(tasks):
             if one.label.rpartition("-")[0] == next_one.label.rpartition("-")[0]:
