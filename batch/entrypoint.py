@@ -6,7 +6,7 @@
 Exit codes are those of every job: 0 done, 1 failed (nothing written), 2 bad arguments, 3 with --strict when
 anything was rejected. Logs go to stderr; the last line on stdout is a JSON summary.
 
-Environment: IMAGES_URI (where frames lie, in place of --images), LAKE_URI (in place of --lake), LOG_LEVEL,
+Environment: IMAGES_URI (where frames lie, in place of --images), LAKE (in place of --lake), LOG_LEVEL,
 AWS_BATCH_JOB_ARRAY_INDEX (the slice; set by Batch).
 """
 
@@ -16,10 +16,11 @@ import argparse
 import json
 import logging
 import os
+import random
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from astrolake.batch_processing.field_task import FieldTask, add_field_flags
@@ -32,6 +33,8 @@ DONE, FAILED, BAD_ARGUMENTS, REJECTED = 0, 1, 2, 3
 INPUT_FLAGS = {"ingest_images": "--images", "ingest_catalog": "--input"}
 #: Jobs that take the images of a slice, by their URIs.
 WHERE_JOBS = ("extract_sources", "force_photometry")
+#: Bound of the first pause between tries, in seconds; it doubles.
+_PAUSE_S = 10.0
 _LOG = logging.getLogger("astrolake")
 
 
@@ -85,15 +88,19 @@ def _step(flags: argparse.Namespace, job_flags: list[str], environment: Mapping[
     from astrolake.job import main as run_job
 
     job = load_job(flags.job)
-    if "LAKE_URI" in environment and not any(word.split("=")[0] == "--lake" for word in job_flags):
-        job_flags = [*job_flags, "--lake", environment["LAKE_URI"]]
+
+    def tried(words: list[str]) -> int:
+        return _tried(lambda: run_job(job, words), flags.tries)
+
+    if "LAKE" in environment and not any(word.split("=")[0] == "--lake" for word in job_flags):
+        job_flags = [*job_flags, "--lake", environment["LAKE"]]
     if not flags.manifest:
-        return run_job(job, job_flags)
+        return tried(job_flags)
     index = _slice_index(flags, environment)
     inputs = read_slice(flags.manifest, index, flags.slice_size)
     _LOG.info("slice %d of %s: %d inputs", index, flags.manifest, len(inputs))
     if flags.job in WHERE_JOBS:
-        return run_job(job, [*job_flags, "--where", _where(inputs)])
+        return tried([*job_flags, "--where", _where(inputs)])
     flag = flags.input_flag or INPUT_FLAGS.get(flags.job, "")
     if not flag:
         takers = ", ".join([*INPUT_FLAGS, *WHERE_JOBS])
@@ -103,7 +110,21 @@ def _step(flags: argparse.Namespace, job_flags: list[str], environment: Mapping[
     with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as listed:
         listed.write("\n".join(inputs) + "\n")
         listed.flush()
-        return run_job(job, [*job_flags, flag, f"@{listed.name}"])
+        return tried([*job_flags, flag, f"@{listed.name}"])
+
+
+def _tried(run: Callable[[], int], tries: int) -> int:
+    """Run a job until it does not fail: children of an array that write one table meet in its commits.
+
+    A job that failed has changed nothing, so that it may be run again.
+    """
+    for attempt in range(1, tries):
+        if (code := run()) != FAILED:
+            return code
+        pause_s = random.uniform(0, _PAUSE_S * 2**attempt)  # noqa: S311 - no secret
+        _LOG.warning("try %d of %d failed; the next one follows in %.0f s", attempt, tries, pause_s)
+        time.sleep(pause_s)
+    return run()
 
 
 def _slice_index(flags: argparse.Namespace, environment: Mapping[str, str]) -> int:
@@ -135,6 +156,7 @@ def _parser() -> argparse.ArgumentParser:
     step.add_argument("--manifest", default="", help="text file with one input a line")
     step.add_argument("--slice-size", type=_positive, default=100, help="inputs of a child of an array job")
     step.add_argument("--indices", default="", help="slices to run, as 0-3,7; the child's index counts these")
+    step.add_argument("--tries", type=_positive, default=3, help="runs of a job that fails")
     step.add_argument("--input-flag", default="", help="the job's flag that takes @files")
     return parser
 

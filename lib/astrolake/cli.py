@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     sql.add_argument(
         "--version-of", action="append", default=[], metavar="TABLE=N", help="read an earlier version"
     )
+    sql.add_argument("--scan", action="store_true", help="tell how much the query scans, without running it")
     _with_lake(commands.add_parser("tables", help="list the tables of a lake"), _tables)
     plot = _with_lake(commands.add_parser("plot", help="draw a lake's pictures and an HTML report"), _plot)
     plot.add_argument("--out", default="pictures", help="directory for the pictures")
@@ -103,6 +104,11 @@ def _sql(args: argparse.Namespace) -> None:
     from astrolake.lake.sql import run_query
     from astrolake.lake.sql_text import format_csv, format_json_lines, format_table
 
+    if args.scan:
+        from astrolake.lake.sql_scan import scan_size
+
+        print(scan_size(_lake(args), args.query, _versions(args.version_of)))
+        return
     answer = run_query(_lake(args), args.query, versions=_versions(args.version_of))
     form = {"table": format_table, "csv": format_csv, "jsonl": format_json_lines}[args.format]
     print(form(answer).rstrip("\n"))

@@ -275,6 +275,22 @@ def test_a_step_takes_its_slice_of_a_manifest(spark, local_images, tmp_path, cap
     uris = tmp_path / "uris.txt"
     uris.write_text(f"file://{sorted(folder.iterdir())[2]}\n")
     step = ["step", "extract_sources", f"--manifest={uris}", "--indices=0", "--", "--psf=none"]
-    assert entrypoint.main(step, {"LAKE_URI": lake}) == 0
+    assert entrypoint.main(step, {"LAKE": lake}) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["rows_in"] == 1
     assert entrypoint.main(["step", "extract_sources", f"--manifest={uris}", "--indices=4"], {}) == 1
+
+
+def test_a_step_that_fails_is_tried_again(monkeypatch, tmp_path):
+    codes, paused, ran = [1, 1, 0], [], []
+    monkeypatch.setattr(
+        "astrolake.job.main", lambda job, words: ran.append((job.name, words)) or codes.pop(0)
+    )
+    monkeypatch.setattr(entrypoint.time, "sleep", paused.append)
+    step = ["step", "publish_tables", "--", "--lake", str(tmp_path)]
+    assert entrypoint.main(step, {"LAKE": "elsewhere"}) == 0
+    assert ran == [("publish_tables", ["--lake", str(tmp_path)])] * 3
+    assert [0 <= pause <= bound for pause, bound in zip(paused, (20, 40), strict=True)] == [True, True]
+    for code, tries in ((1, 2), (2, 1), (3, 1)):
+        codes[:], ran[:] = [code] * 9, []
+        assert entrypoint.main(["step", "publish_tables", "--tries=2", *step[2:]], {}) == code
+        assert len(ran) == tries
