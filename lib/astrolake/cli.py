@@ -13,6 +13,7 @@ from deltalake.exceptions import DeltaError
 from pyarrow import ArrowException
 
 from astrolake import __version__
+from astrolake.cli_aws import add_aws_commands
 from astrolake.errors import AstrolakeError, BadArguments
 from astrolake.job import Job
 from astrolake.job import main as run_main
@@ -81,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         help="another seed gives another sky",
     )
     demo.set_defaults(command=_demo)
+    add_aws_commands(commands)
     return parser
 
 

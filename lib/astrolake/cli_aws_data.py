@@ -1,0 +1,167 @@
+"""What `astrolake upload`, `invoke` and `query` do and print."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from tqdm import tqdm
+
+from astrolake.batch_processing.athena import (
+    QueryState,
+    Target,
+    query_cost_usd,
+    query_pages,
+    quicksight_manifest,
+    run_athena,
+)
+from astrolake.batch_processing.aws import make_session
+from astrolake.batch_processing.stacks import stack_output, stack_outputs
+from astrolake.batch_processing.upload import find_files, upload_files
+from astrolake.errors import BadArguments
+from astrolake.lake.sql import format_csv, format_json_lines, format_table
+from astrolake.lake.sql_params import Value, cone_ranges
+from astrolake.redact import redact
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\Z", re.ASCII)
+_PAGE_ROWS, _TABLE_ROWS = 10_000, 1000
+
+
+def upload(args: argparse.Namespace) -> int:
+    """Upload files; exit code 1 when any of them failed."""
+    session = make_session(args.region, args.profile)
+    bucket = args.bucket or stack_output(args.stack, "SurveyImagesBucket", session)
+    files = find_files(args.paths, args.prefix, args.every_file)
+    sent = skipped = failed = n_bytes = 0
+    with tqdm(desc="upload", unit="file", disable=None) as bar:
+        for outcome in upload_files(files, bucket, args.workers, session):
+            bar.update()
+            if outcome.value is None:
+                failed += 1
+                tqdm.write(f"failed: {outcome.item.path}: {outcome.error}", file=sys.stderr)
+            elif outcome.value.skipped:
+                skipped += 1
+            else:
+                sent += 1
+                n_bytes += outcome.value.n_bytes
+    print(
+        f"{sent} uploaded ({n_bytes / 1e6:.1f} MB), {skipped} there already, {failed} failed: s3://{bucket}"
+    )
+    return 1 if failed else 0
+
+
+def query(args: argparse.Namespace) -> int:
+    """Ask one statement and print its rows; what it scanned and cost goes to stderr."""
+    sql = args.sql if args.file is None else _read(args.file)
+    params, names = query_values(args.param, args.text, args.cone), name_values(args.name)
+    session = make_session(args.region, args.profile)
+    state = run_athena(sql, params, names, _target(args, session), session, _show_state)
+    _say(
+        f"query {state.query_id}: {state.seconds:.1f} s, {state.scanned_bytes / 1e6:.1f} MB scanned, "
+        f"USD {query_cost_usd(state.scanned_bytes):.5f}"
+    )
+    if args.quicksight_manifest:
+        _write_manifest(args.quicksight_manifest, state)
+    pages = query_pages(state, _PAGE_ROWS, session)
+    show_pages(
+        (pa.Table.from_pandas(page, preserve_index=False) for page in pages), args.format, args.max_rows
+    )
+    return 0
+
+
+def query_values(
+    numbers: Sequence[str], texts: Sequence[str], cone: Sequence[float] | None = None
+) -> dict[str, Value]:
+    """Return the value of each ``:name``: numbers and truth values where they look so, but not in `texts`."""
+    values: dict[str, Value] = {name: _value(text) for name, text in map(_pair, numbers)}
+    values |= dict(map(_pair, texts))
+    if cone is not None:
+        ra, dec, radius_arcsec = cone
+        values |= {"ra": ra, "dec": dec, "radius_arcsec": radius_arcsec}
+        values |= cone_ranges(ra, dec, radius_arcsec)
+    return values
+
+
+def name_values(pairs: Sequence[str]) -> dict[str, str]:
+    """Return the table, column or database for each ``${name}``."""
+    return dict(map(_pair, pairs))
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise BadArguments(f"{text!r}: write NAME=VALUE")
+    return name, value
+
+
+def _value(text: str) -> Value:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    if not _NUMBER.match(text):
+        return text
+    return float(text) if set(text) & set(".eE") else int(text)
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadArguments(f"--file {path}: {error}") from error
+
+
+def _target(args: argparse.Namespace, session: Any) -> Target:
+    """Return where to ask; the stack is looked at only for what is not given."""
+    if args.workgroup or args.output:
+        return Target(args.database or Target.database, args.workgroup, args.output)
+    outputs = stack_outputs(args.stack, session)
+    database = args.database or outputs.get("GlueDatabase", Target.database)
+    return Target(database, outputs.get("AthenaWorkgroup", ""))
+
+
+def _show_state(state: QueryState) -> None:
+    if sys.stderr.isatty():
+        end = "\r" if state.is_over else ""
+        _say(f"\r\033[K{state.state.lower()}, {state.scanned_bytes / 1e6:.1f} MB scanned{end}", end="")
+
+
+def _write_manifest(path: str, state: QueryState) -> None:
+    if not state.result_uri.endswith(".csv"):
+        raise BadArguments("--quicksight-manifest needs a SELECT: only its answer is a CSV file")
+    Path(path).write_text(
+        json.dumps(quicksight_manifest(state.result_uri), indent=2) + "\n", encoding="utf-8"
+    )
+    _say(f"QuickSight's manifest is {path}")
+
+
+def show_pages(pages: Iterator[pa.Table], form: str, max_rows: int | None) -> None:
+    """Print rows: a table at once; CSV and JSON lines page by page, so that an answer may have any length."""
+    most = max_rows or (_TABLE_ROWS if form == "table" else None)
+    shown = _first_rows(pages, most)
+    if form == "table":
+        tables = list(shown)
+        print(format_table(pa.concat_tables(tables)) if tables else "(0 rows)")
+        return
+    for number, page in enumerate(shown):
+        text = format_json_lines(page) if form == "jsonl" else format_csv(page)
+        print(text if form == "jsonl" or not number else text.partition("\n")[2], end="")
+
+
+def _first_rows(pages: Iterator[pa.Table], most: int | None) -> Iterator[pa.Table]:
+    left = most
+    for page in pages:
+        yield page.slice(0, left)
+        if left is not None and page.num_rows >= left:
+            if page.num_rows > left or next(pages, None) is not None:
+                _say(f"only the first {most} rows are shown; --max-rows shows more")
+            return
+        left = None if left is None else left - page.num_rows
+
+
+def _say(text: str, end: str = "\n") -> None:
+    print(redact(text), file=sys.stderr, end=end, flush=True)
