@@ -12,8 +12,24 @@ DEFAULT_STACK = "sky-survey-stack"
 
 def add_aws_commands(commands: Any) -> None:
     """Add the subcommands to those of `astrolake`."""
-    for add in (_add_upload, _add_invoke, _add_query):
+    for add in (_add_setup, _add_upload, _add_invoke, _add_query, _add_cleanup):
         add(commands)
+
+
+def _add_setup(commands: Any) -> None:
+    parser = _command(commands, "setup", "cli_aws_stack", "make or change the stack on AWS")
+    _stack(parser)
+    parser.add_argument("--tier", choices=("serverless", "full"), default="serverless")
+    parser.add_argument("--environment", choices=("dev", "prod"), default="dev")
+    parser.add_argument("--alert-email", default="", help="address that alerts are sent to")
+    parser.add_argument("--dry-run", action="store_true", help="show what would be done, change nothing")
+    parser.add_argument("--checkout", default=".", help="directory with cloudformation/, jobs/ and dist/")
+    parser.add_argument("--artifacts-bucket", default="", help="in place of <project>-artifacts-...")
+    parser.add_argument("--vpc-id", default="", help="in place of the region's default VPC")
+    parser.add_argument("--subnet-ids", nargs="+", default=[], metavar="SUBNET", help="of that VPC")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="PARAMETER=VALUE", help="parameter of the template"
+    )
 
 
 def _add_upload(commands: Any) -> None:
@@ -78,6 +94,15 @@ def _add_query(commands: Any) -> None:
     parser.add_argument(
         "--quicksight-manifest", default="", metavar="FILE", help="write QuickSight's manifest of the answer"
     )
+
+
+def _add_cleanup(commands: Any) -> None:
+    parser = _command(commands, "cleanup", "cli_aws_stack", "delete the stack and all that it holds")
+    _stack(parser)
+    parser.add_argument("--environment", choices=("dev", "prod"), default="dev", help="prod must be said")
+    parser.add_argument("--keep-data", action="store_true", help="keep the stack's buckets")
+    parser.add_argument("--dry-run", action="store_true", help="only list what would be deleted")
+    parser.add_argument("--yes", action="store_true", help="do not ask; for scripts")
 
 
 def _command(commands: Any, name: str, module: str, summary: str) -> argparse.ArgumentParser:
