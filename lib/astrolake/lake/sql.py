@@ -90,7 +90,7 @@ def run_query(
             return _describe(lake, statement.table, versions or {}).slice(0, limit)
         case Query():
             with closing(open_connection(lake, statement.tables, versions)) as connection:
-                return _fetch(connection, statement, dialect, limit)
+                return fetch(connection, statement, dialect, limit)
 
 
 def create_view(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
@@ -118,14 +118,27 @@ def create_view(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
 
 def _describe(lake: Lake, table: str, versions: Mapping[str, int]) -> pa.Table:
     name, snapshot = pinned_snapshot(lake, table, versions, sql_tables(lake))
-    columns = glue_columns(describe_stored(name, snapshot.schema))
+    return column_table(glue_columns(describe_stored(name, snapshot.schema)))
+
+
+def column_table(columns: Sequence[Mapping[str, str]]) -> pa.Table:
+    """Return columns of the Glue catalog as DESCRIBE shows them."""
     heads = {"column": "Name", "type": "Type", "comment": "Comment"}
     return pa.table(
-        {head: pa.array([column[key] for column in columns], pa.string()) for head, key in heads.items()}
+        {head: pa.array([column.get(key) for column in columns], pa.string()) for head, key in heads.items()}
     )
 
 
-def _fetch(connection: duckdb.DuckDBPyConnection, query: Query, dialect: str, limit: int | None) -> pa.Table:
+def fetch(
+    connection: duckdb.DuckDBPyConnection, query: Query, dialect: str = "athena", limit: int | None = None
+) -> pa.Table:
+    """Return the rows of a query, or its plan, from a connection that has its tables.
+
+    Raises
+    ------
+    BadArguments, MissingColumns, NotALake
+        When it fails; see `run_query`.
+    """
     columns = _columns(connection)
     if dialect == "athena":
         check_aliases(query.tree, columns)

@@ -60,15 +60,40 @@ def open_connection(
     chosen = [
         pinned_snapshot(lake, name, versions or {}, known) for name in (known if tables is None else tables)
     ]
-    loads = [_checked_load(extension) for extension in _extensions(lake)] if chosen else []
+    storage = lake.storage
+    root = (storage.path() if storage.is_local else storage.root).rstrip("/") + "/"
+    secrets = [s3_secret(storage)] if chosen and not storage.is_local else []
+    connection = confined_connection(_extensions(lake) if chosen else (), secrets, [root])
+    try:
+        for name, snapshot in chosen:
+            _add_view(connection, name, snapshot)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def confined_connection(
+    extensions: Sequence[str], secrets: Sequence[str], directories: Sequence[str]
+) -> duckdb.DuckDBPyConnection:
+    """Return a connection that means what Trino means and opens no file outside some directories.
+
+    Raises
+    ------
+    MissingDependency
+        When an extension of this DuckDB version is not installed.
+    """
+    loads = [_checked_load(extension) for extension in extensions]
     # What spills from memory must not land in the working directory; DuckDB removes it in the end.
     spill = str(Path(tempfile.gettempdir()) / f"astrolake-sql-{uuid.uuid4().hex}")
     connection = duckdb.connect(config=_CONFIG | {"allow_unsigned_extensions": True, "temp_directory": spill})
+    confine = [
+        f"SET allowed_directories = [{', '.join(map(quoted, directories))}]",
+        "SET enable_external_access = false",
+    ]
     try:
-        for statement in [*loads, *_setup(lake, with_secret=bool(chosen))]:
+        for statement in [*loads, *secrets, *confine, *SETTINGS, *(f"CREATE MACRO {m}" for m in MACROS)]:
             connection.execute(statement)
-        for name, snapshot in chosen:
-            _add_view(connection, name, snapshot)
     except BaseException:
         connection.close()
         raise
@@ -119,8 +144,8 @@ def extension_path(name: str, version: str = duckdb.__version__) -> Path:
     )
 
 
-def s3_secret(storage: Storage) -> str:
-    """Return the statement that gives DuckDB the credentials of a lake on S3, for its root only.
+def s3_secret(storage: Storage, name: str = "lake") -> str:
+    """Return the statement that gives DuckDB the credentials of a place on S3, for its root only.
 
     They come from the storage's options, or else from the ambient AWS configuration.
     """
@@ -131,8 +156,8 @@ def s3_secret(storage: Storage) -> str:
         scheme, _, host = endpoint.rpartition("://")
         entries |= {"ENDPOINT": host.rstrip("/"), "URL_STYLE": "path"}
         entries["USE_SSL"] = "false" if scheme == "http" else "true"
-    given = ", ".join(f"{key} {_quoted(value)}" for key, value in entries.items())
-    return f"CREATE SECRET lake (TYPE s3, {given})"
+    given = ", ".join(f"{key} {quoted(value)}" for key, value in entries.items())
+    return f"CREATE SECRET {name} (TYPE s3, {given})"
 
 
 def _ambient() -> dict[str, str]:
@@ -169,27 +194,14 @@ def _checked_load(extension: str) -> str:
     The check reads the whole file (0.3 s), so that it is made once in a process, not for
     every connection.
     """
-    statement = f"LOAD {_quoted(str(extension_path(extension)))}"
+    statement = f"LOAD {quoted(str(extension_path(extension)))}"
     with closing(duckdb.connect(config=_CONFIG)) as probe:
         probe.execute(statement)
     return statement
 
 
-def _setup(lake: Lake, *, with_secret: bool) -> list[str]:
-    """Return the statements that confine a connection to the lake and give it the meaning of Trino."""
-    storage = lake.storage
-    root = _quoted((storage.path() if storage.is_local else storage.root).rstrip("/") + "/")
-    return [
-        *([s3_secret(storage)] if with_secret and not storage.is_local else []),
-        f"SET allowed_directories = [{root}]",
-        "SET enable_external_access = false",
-        *SETTINGS,
-        *(f"CREATE MACRO {macro}" for macro in MACROS),
-    ]
-
-
 def _add_view(connection: duckdb.DuckDBPyConnection, table: str, snapshot: Snapshot) -> None:
-    location = _quoted(snapshot.storage.delta_uri())
+    location = quoted(snapshot.storage.delta_uri())
     try:
         connection.execute(
             f'CREATE VIEW "{sql_name(table)}" AS FROM delta_scan({location}, version = {snapshot.version})'
@@ -199,5 +211,6 @@ def _add_view(connection: duckdb.DuckDBPyConnection, table: str, snapshot: Snaps
         raise NotALake(f"cannot read table {table} at {where}: {plain_message(error)}") from error
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """Return a text as a literal of SQL."""
     return "'" + text.replace("'", "''") + "'"

@@ -7,9 +7,10 @@ import gzip
 import io
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO, cast
+from pathlib import Path
+from typing import Any, BinaryIO, cast
 
 from astrolake.errors import AstrolakeError, BadInput
 from astrolake.lake.storage import canonical_uri, filesystem
@@ -17,6 +18,7 @@ from astrolake.lake.storage import canonical_uri, filesystem
 Options = dict[str, str] | None
 
 _GZIP, _BZIP2 = b"\x1f\x8b", b"BZh"
+_PIECE_BYTES = 1 << 20
 #: Packings that FITS files do not come in; the name goes into the message.
 _FOREIGN = {
     b"PK\x03\x04": "a zip archive",
@@ -50,13 +52,50 @@ def unpack(raw: bytes, uri: str) -> bytes:
     BadInput
         When packed bytes are cut off or damaged, or the packing is not gzip or bzip2.
     """
-    for magic, what in _FOREIGN.items():
-        if raw.startswith(magic):
-            raise BadInput(f"{uri}: not FITS but {what}; unpack it and ingest what is in it", "NotFits")
+    _refuse_foreign(raw, uri)
     if not raw.startswith((_GZIP, _BZIP2)):
         return raw
-    try:
+    with _unpacking(uri):
         return gzip.decompress(raw) if raw.startswith(_GZIP) else bz2.decompress(raw)
+
+
+def unpack_file(source: Path, target: Path, most_bytes: int, uri: str) -> Path:
+    """Return the file with the bytes of a FITS file unpacked: `target`, or `source` where it is not packed.
+
+    Equivalent to `unpack`, with memory for a piece at a time.
+
+    Raises
+    ------
+    BadInput
+        As `unpack`; and when there are more than `most_bytes`, without writing them.
+    """
+    with source.open("rb") as stream:
+        head = stream.read(8)
+    _refuse_foreign(head, uri)
+    if not head.startswith((_GZIP, _BZIP2)):
+        return source
+    opener: Callable[..., Any] = gzip.open if head.startswith(_GZIP) else bz2.open
+    n_bytes = 0
+    with _unpacking(uri), opener(source, "rb") as packed, target.open("wb") as plain:
+        while piece := packed.read(_PIECE_BYTES):
+            n_bytes += len(piece)
+            if n_bytes > most_bytes:
+                raise BadInput(f"{uri}: more than {most_bytes} bytes when unpacked; split it", "TooLarge")
+            plain.write(piece)
+    return target
+
+
+def _refuse_foreign(head: bytes, uri: str) -> None:
+    for magic, what in _FOREIGN.items():
+        if head.startswith(magic):
+            raise BadInput(f"{uri}: not FITS but {what}; unpack it and ingest what is in it", "NotFits")
+
+
+@contextmanager
+def _unpacking(uri: str) -> Iterator[None]:
+    """Turn what gzip and bzip2 raise into a BadInput."""
+    try:
+        yield
     except EOFError as error:
         raise _cut_off(uri, error) from error
     except (OSError, zlib.error, ValueError) as error:
