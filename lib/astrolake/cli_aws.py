@@ -48,8 +48,8 @@ def _add_invoke(commands: Any) -> None:
         "--local", action="store_true", help="run the function in this process, not on Lambda"
     )
     parser.add_argument("--catalog-bucket", default="", help="for --local: where sources are written")
-    parser.add_argument("--database", default="astronomy_catalog", help="for --local: Glue database")
-    parser.add_argument("--workers", type=_positive, default=8, help="images at a time")
+    parser.add_argument("--database", default="", help="for --local: Glue database; the stack's by default")
+    parser.add_argument("--workers", type=_positive, default=None, help="images at a time; 8, or 1 if local")
 
 
 def _add_query(commands: Any) -> None:
@@ -85,8 +85,7 @@ def _add_query(commands: Any) -> None:
     parser.add_argument("--database", default="", help="Glue database; the stack's by default")
     parser.add_argument("--workgroup", default="", help="Athena workgroup; the stack's by default")
     parser.add_argument("--output", default="", help="s3://... for results where the workgroup says nothing")
-    parser.add_argument("--local", action="store_true", help="ask the local twin over --catalog-bucket")
-    parser.add_argument("--catalog-bucket", default="", help="for --local: bucket of the table")
+    parser.add_argument("--local", action="store_true", help="ask the local twin of Athena")
     parser.add_argument("--format", choices=("table", "csv", "jsonl"), default="table")
     parser.add_argument(
         "--max-rows", type=_positive, default=None, help="rows shown; 1000 for a table, all otherwise"

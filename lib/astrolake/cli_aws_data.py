@@ -6,6 +6,7 @@ import argparse
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,16 @@ from astrolake.batch_processing.athena import (
     run_athena,
 )
 from astrolake.batch_processing.aws import make_session
+from astrolake.batch_processing.invoke import Handler, invoke_images, lambda_handler
+from astrolake.batch_processing.local_tier import ensure_sources_table, local_handler
+from astrolake.batch_processing.objects import list_objects
 from astrolake.batch_processing.stacks import stack_output, stack_outputs
 from astrolake.batch_processing.upload import find_files, upload_files
+from astrolake.batch_processing.upload_function import UploadSettings
 from astrolake.errors import BadArguments
 from astrolake.lake.sql import format_csv, format_json_lines, format_table
-from astrolake.lake.sql_params import Value, cone_ranges
+from astrolake.lake.sql_glue import run_glue_query
+from astrolake.lake.sql_params import Value, bind, cone_ranges
 from astrolake.redact import redact
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\Z", re.ASCII)
@@ -56,11 +62,67 @@ def upload(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def invoke(args: argparse.Namespace) -> int:
+    """Find the sources on the images of a bucket; exit code 1 when any call failed."""
+    session = make_session(args.region, args.profile)
+    bucket = args.bucket or stack_output(args.stack, "SurveyImagesBucket", session)
+    handler = _local(args, session) if args.local else _remote(args, session)
+    counts: Counter[str] = Counter()
+    images = list_objects(bucket, args.prefix, session)
+    with tqdm(desc="images", unit="image", disable=None) as bar:
+        for outcome in invoke_images(images, handler, args.workers or (1 if args.local else 8)):
+            bar.update()
+            if outcome.value is None:
+                counts["failed"] += 1
+                _say(f"failed: {outcome.item.key}: {outcome.error}")
+            else:
+                counts.update(_shown(outcome.value.answer))
+    total = counts["unchanged"] + counts["done"] + counts["rejected"] + counts["gone"]
+    print(
+        f"{total} images: {counts['rows']} sources; {counts['unchanged']} as before, "
+        f"{counts['rejected']} rejected, {counts['failed']} failed"
+    )
+    return 1 if counts["failed"] else 0
+
+
+def _shown(answer: dict[str, Any]) -> Counter[str]:
+    """Print what became of the image of an answer, and return what there is to count."""
+    counts: Counter[str] = Counter()
+    for image in answer.get("images", ()):
+        status = str(image["status"])
+        unchanged = status == "done" and not image["changed"]
+        counts.update({"unchanged" if unchanged else status: 1, "rows": int(image["rows"])})
+        tqdm.write(
+            redact(f"{status:9s}{image['rows']:7d} sources {image['seconds']:7.1f} s  {image['image']}")
+        )
+        for reject in image["rejects"]:
+            _say(f"rejected: {reject['source']}: {reject['message']}")
+    for problem in answer.get("problems", ()):
+        counts["failed"] += 1
+        _say(f"failed: {problem}")
+    return counts
+
+
+def _remote(args: argparse.Namespace, session: Any) -> Handler:
+    function = args.function or stack_output(args.stack, "UploadFunction", session)
+    return lambda_handler(function, args.workers or 8, session)
+
+
+def _local(args: argparse.Namespace, session: Any) -> Handler:
+    outputs = {} if args.catalog_bucket and args.database else stack_outputs(args.stack, session)
+    bucket = args.catalog_bucket or outputs.get("SourceCatalogsBucket", "")
+    settings = UploadSettings(bucket, database=args.database or outputs.get("GlueDatabase", Target.database))
+    ensure_sources_table(settings, session)
+    return local_handler(settings, session)
+
+
 def query(args: argparse.Namespace) -> int:
     """Ask one statement and print its rows; what it scanned and cost goes to stderr."""
     sql = args.sql if args.file is None else _read(args.file)
     params, names = query_values(args.param, args.text, args.cone), name_values(args.name)
     session = make_session(args.region, args.profile)
+    if args.local:
+        return _query_local(args, bind(sql, params, names), session)
     state = run_athena(sql, params, names, _target(args, session), session, _show_state)
     _say(
         f"query {state.query_id}: {state.seconds:.1f} s, {state.scanned_bytes / 1e6:.1f} MB scanned, "
@@ -71,6 +133,17 @@ def query(args: argparse.Namespace) -> int:
     pages = query_pages(state, _PAGE_ROWS, session)
     show_pages(
         (pa.Table.from_pandas(page, preserve_index=False) for page in pages), args.format, args.max_rows
+    )
+    return 0
+
+
+def _query_local(args: argparse.Namespace, sql: str, session: Any) -> int:
+    if args.quicksight_manifest:
+        raise BadArguments("--quicksight-manifest needs Athena, which keeps the answer on S3")
+    database = args.database or Target.database
+    limit = None if args.max_rows is None and args.format != "table" else (args.max_rows or _TABLE_ROWS) + 1
+    show_pages(
+        iter([run_glue_query(database, sql, limit=limit, session=session)]), args.format, args.max_rows
     )
     return 0
 

@@ -218,9 +218,7 @@ def _check_changeable(stack: Stack) -> None:
             "then run setup again"
         )
     if stack.status.endswith("_IN_PROGRESS") and stack.status != "REVIEW_IN_PROGRESS":
-        raise AstrolakeError(
-            f"stack {stack.name} is {stack.status}: wait until it is done, then run setup again"
-        )
+        raise AstrolakeError(f"stack {stack.name} is {stack.status}: wait for it, then try again")
 
 
 def _is_current(client: Any, stack: Stack, plan: Plan) -> bool:
