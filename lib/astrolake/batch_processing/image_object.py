@@ -6,6 +6,7 @@ import hashlib
 import logging
 import re
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ def fetch(client: Any, bucket: str, key: str, target: Path, most_bytes: int) -> 
 def _fetch_once(client: Any, bucket: str, key: str, target: Path, most_bytes: int) -> ImageVersion:
     found = client.get_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
     version = _version(found)
-    with found["Body"] as body:
+    with closing(found["Body"]) as body:
         if version.size > most_bytes:
             return version
         digest, n_bytes = hashlib.md5(usedforsecurity=False), 0

@@ -1,4 +1,4 @@
-"""The local twin of Athena: tables as the Glue catalog describes them, read by DuckDB where they lie on S3."""
+"""The local twin of Athena: tables as the Glue catalog describes them, read where they lie by DuckDB."""
 
 from __future__ import annotations
 
@@ -134,10 +134,16 @@ def _view(entry: Mapping[str, Any], database: str, session: boto3.session.Sessio
             for key, value in zip(keys, values, strict=True)
         )
         # A file may have other columns than its neighbours, when the table has grown.
-        files = f"read_parquet({quoted(place + '*')}, union_by_name = true, hive_partitioning = false)"
-        parts.append(f"SELECT *{constants} FROM {files}")
+        files = f"read_parquet({quoted(_pattern(place))}, union_by_name = true, hive_partitioning = false)"
+        parts.append(f"SELECT *{constants} FROM {files}")  # noqa: S608 - names and values are quoted
     chosen = ", ".join(map(_name, columns))
-    return f'CREATE VIEW "{name}" AS SELECT {chosen} FROM ({" UNION ALL BY NAME ".join(parts)})'
+    rows = " UNION ALL BY NAME ".join(parts)
+    return f'CREATE VIEW "{name}" AS SELECT {chosen} FROM ({rows})'  # noqa: S608 - as above
+
+
+def _pattern(place: str) -> str:
+    """Return the pattern of all files of a directory whose name may hold what patterns are made of."""
+    return re.sub(r"([*?\[])", r"[\1]", place) + "*"
 
 
 def _places(
