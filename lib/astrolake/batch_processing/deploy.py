@@ -214,7 +214,7 @@ def parameter_list(parameters: Mapping[str, str]) -> list[dict[str, str]]:
 def _check_changeable(stack: Stack) -> None:
     if stack.status in _BROKEN:
         raise AstrolakeError(
-            f"stack {stack.name} is {stack.status}: delete it first (`astrolake cleanup --stack {stack.name}`), "
+            f"stack {stack.name} is {stack.status}: delete it (`astrolake cleanup --stack {stack.name}`), "
             "then run setup again"
         )
     if stack.status.endswith("_IN_PROGRESS") and stack.status != "REVIEW_IN_PROGRESS":
