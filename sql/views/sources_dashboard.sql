@@ -30,7 +30,7 @@ SELECT
     END AS object_type,
     flags = 0 AS is_clean,
     date_add(
-        'second', CAST(round((mjd - 40587) * 86400) AS bigint), TIMESTAMP '1970-01-01 00:00:00'
+        'second', cast(round((mjd - 40587) * 86400) AS bigint), TIMESTAMP '1970-01-01 00:00:00'
     ) AS observed_at_utc,
     uri AS image_uri
 FROM sources;
