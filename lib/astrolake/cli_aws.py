@@ -12,7 +12,7 @@ DEFAULT_STACK = "sky-survey-stack"
 
 def add_aws_commands(commands: Any) -> None:
     """Add the subcommands to those of `astrolake`."""
-    for add in (_add_setup, _add_upload, _add_invoke, _add_query, _add_cleanup):
+    for add in (_add_setup, _add_download, _add_upload, _add_invoke, _add_query, _add_cleanup):
         add(commands)
 
 
@@ -30,6 +30,20 @@ def _add_setup(commands: Any) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="PARAMETER=VALUE", help="parameter of the template"
     )
+
+
+def _add_download(commands: Any) -> None:
+    summary = "sample images of SDSS, or a generated sky, to this machine"
+    parser = commands.add_parser("download", help=summary, description=summary)
+    parser.add_argument("--out", default="sample", help="directory of the images")
+    parser.add_argument("--generated", action="store_true", help="write a generated sky; needs no network")
+    parser.add_argument(
+        "--field", nargs="+", default=[], metavar="RUN-CAMCOL-FIELD", help="in place of the sample"
+    )
+    parser.add_argument("--bands", default="", help="such as gr, in place of all")
+    parser.add_argument("--base-url", default="", help="directory of the frames, in place of SDSS's DR17")
+    parser.add_argument("--workers", type=_positive, default=4, help="files at a time")
+    parser.set_defaults(command=_later("cli_aws_data", "download"))
 
 
 def _add_upload(commands: Any) -> None:

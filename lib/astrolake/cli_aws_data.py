@@ -1,4 +1,4 @@
-"""What `astrolake upload`, `invoke` and `query` do and print."""
+"""What `astrolake download`, `upload`, `invoke` and `query` do and print."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ from astrolake.batch_processing.athena import (
     run_athena,
 )
 from astrolake.batch_processing.aws import make_session
+from astrolake.batch_processing.download import download_files, sdss_frames
 from astrolake.batch_processing.invoke import Handler, invoke_images, lambda_handler
 from astrolake.batch_processing.local_tier import ensure_sources_table, local_handler
 from astrolake.batch_processing.objects import list_objects
 from astrolake.batch_processing.stacks import stack_output, stack_outputs
 from astrolake.batch_processing.upload import find_files, upload_files
 from astrolake.batch_processing.upload_function import UploadSettings
+from astrolake.demo import write_sample_sky
 from astrolake.errors import BadArguments
 from astrolake.lake.sql import format_csv, format_json_lines, format_table
 from astrolake.lake.sql_glue import run_glue_query
@@ -37,6 +39,31 @@ from astrolake.redact import redact
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\Z", re.ASCII)
 _PAGE_ROWS, _TABLE_ROWS = 10_000, 1000
+
+
+def download(args: argparse.Namespace) -> int:
+    """Download frames of SDSS, or write a generated sky; exit code 1 when any file failed."""
+    out = Path(args.out)
+    if args.generated:
+        sample = write_sample_sky(out)
+        print(f"{len(sample.images)} images and {len(sample.bad_images)} damaged ones: {sample.images_dir}")
+        return 0
+    files = sdss_frames(out, args.field, args.bands, args.base_url)
+    counts: Counter[str] = Counter()
+    with tqdm(desc="download", total=len(files), unit="file", disable=None) as bar:
+        for outcome in download_files(files, args.workers):
+            bar.update()
+            if outcome.value is None:
+                counts["failed"] += 1
+                _say(f"failed: {outcome.error}")
+            else:
+                counts["skipped" if outcome.value.skipped else "new"] += 1
+                counts["bytes"] += 0 if outcome.value.skipped else outcome.value.n_bytes
+    print(
+        f"{counts['new']} downloaded ({counts['bytes'] / 1e6:.1f} MB), {counts['skipped']} there already, "
+        f"{counts['failed']} failed: {out}"
+    )
+    return 1 if counts["failed"] else 0
 
 
 def upload(args: argparse.Namespace) -> int:

@@ -28,7 +28,7 @@ TIERS = tuple(_TIERS)
 _ENVIRONMENT_FILES = {"dev": "parameters.json", "prod": "parameters-prod.json"}
 _RESOURCE_TYPE = re.compile(r"^ {4}Type: (AWS::\S+|Custom::\S+)", re.MULTILINE)
 #: Parts of the stack that the serverless tier leaves out.
-_FULL_ONLY = ("etl", "batch", "ml")
+_FULL_ONLY = ("etl", "batch", "emr", "ml")
 
 
 @dataclass(frozen=True)
@@ -143,6 +143,6 @@ def count_resources(checkout: Path, tier: str) -> Counter[str]:
     """Return how many resources of each type the templates of a tier have, conditional ones included."""
     types: Counter[str] = Counter()
     for path in sorted((checkout / "cloudformation").glob("*.yml")):
-        if tier == "full" or path.stem not in _FULL_ONLY:
+        if tier == "full" or path.stem.partition("-")[0] not in _FULL_ONLY:
             types.update(_RESOURCE_TYPE.findall(path.read_text(encoding="utf-8")))
     return types
