@@ -13,6 +13,7 @@ from deltalake.exceptions import DeltaError
 from pyarrow import ArrowException
 
 from astrolake import __version__, cli_cost
+from astrolake.cli_aws import add_aws_commands
 from astrolake.errors import AstrolakeError, BadArguments
 from astrolake.job import Job
 from astrolake.job import main as run_main
@@ -91,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.set_defaults(command=_demo)
     cli_cost.add_parser(commands)
+    add_aws_commands(commands)
     return parser
 
 
