@@ -194,6 +194,11 @@ def test_batch_runs_on_spot_and_tries_again(outputs):
     retries = extraction["retryStrategy"]["evaluateOnExit"]
     assert retries[0]["onStatusReason"] == "Host EC2*"
     assert [entry["action"].upper() for entry in retries] == ["RETRY", "RETRY", "RETRY", "EXIT"]
+    environment = {item["name"]: item["value"] for item in extraction["containerProperties"]["environment"]}
+    assert environment == {
+        "LAKE": outputs["LakeUri"],
+        "IMAGES_URI": f"s3://{outputs['SurveyImagesBucket']}/sdss/frames",
+    }
     gpu = definitions[outputs["GpuJobDefinition"]]["containerProperties"]
     assert {"type": "GPU", "value": "1"} in gpu["resourceRequirements"]
 

@@ -11,6 +11,7 @@ from tests.cloudformation.conftest import parameter_file
 from tests.cloudformation.render import ROOT, TEMPLATES, load_template, rendered_outputs, rendered_resources
 
 STACK = "sky-survey-stack"
+pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse", "ignore:Could not find")
 #: What moto's CloudFormation passes over in silence; test_replay makes these by themselves.
 IGNORED = {
     "AWS::Athena::NamedQuery",
