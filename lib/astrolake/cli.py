@@ -12,7 +12,8 @@ from pathlib import Path
 from deltalake.exceptions import DeltaError
 from pyarrow import ArrowException
 
-from astrolake import __version__
+from astrolake import __version__, cli_cost
+from astrolake.cli_aws import add_aws_commands
 from astrolake.errors import AstrolakeError, BadArguments
 from astrolake.job import Job
 from astrolake.job import main as run_main
@@ -90,6 +91,8 @@ def _parser() -> argparse.ArgumentParser:
         help="another seed gives another sky",
     )
     demo.set_defaults(command=_demo)
+    cli_cost.add_parser(commands)
+    add_aws_commands(commands)
     return parser
 
 
