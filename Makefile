@@ -6,16 +6,28 @@ PIP := $(PY) -m pip --disable-pip-version-check install --quiet --constraint glu
 DEMO_DIR ?= demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix docs bench clean
+.PHONY: help demo test test-platforms test-spark4 glue-wheels emr-environment check fix docs bench clean
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 17
 
 demo: $(VENV)/.run  ## the whole chain on a generated sky, with pictures and a report
 	@$(PY) -m astrolake.cli demo --dir "$(DEMO_DIR)"
 
 test: $(VENV)/.dev check  ## checks, then the whole test suite
 	@$(PY) -m pytest -p no:cacheprovider -q -n auto --maxprocesses 4 --dist loadfile
+
+test-platforms: $(VENV)/.dev  ## what Glue and EMR install, in clean environments (10 minutes)
+	@$(PY) -m pytest -p no:cacheprovider -q -m platform -s tests/platforms
+
+test-spark4: $(SPARK4)/.dev  ## the tests that need Spark, on Spark 4
+	@$(SPARK4)/bin/python -m pytest -p no:cacheprovider -q -m spark4 tests
+
+glue-wheels: $(VENV)/.dev  ## dist/astrolake-VERSION.gluewheels.zip for Glue
+	@$(PY) glue/pack_wheels.py
+
+emr-environment: $(VENV)/.dev  ## dist/pyspark_astrolake-VERSION.tar.gz for EMR, on this system
+	@$(PY) emr/pack_environment.py
 
 check: $(VENV)/.dev  ## format, lint, types, import rules, SQL, docs (under a minute)
 	@$(PY) -m ruff format --check .

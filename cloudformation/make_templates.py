@@ -150,7 +150,6 @@ def etl_jobs(declared: Mapping[str, Any]) -> dict[str, Any]:
         "Resources": {
             _logical(name): {
                 "Type": "AWS::Glue::Job",
-                **_unsecured(),
                 "Properties": _job(name, job, declared["defaults"]["DefaultArguments"]),
             }
             for name, job in jobs.items()
@@ -178,11 +177,6 @@ def _job(name: str, job: Mapping[str, Any], common: Mapping[str, str]) -> dict[s
         "SecurityConfiguration": _if("Secured", _ref("SecurityConfiguration")),
         "DefaultArguments": {key: _argument(value) for key, value in arguments.items()},
     }
-
-
-def _unsecured() -> dict[str, Any]:
-    reason = "A security configuration is set where KmsKeyArn is given; S3 and Logs encrypt by themselves."
-    return {"Metadata": {"checkov": {"skip": [{"id": "CKV_AWS_195", "comment": reason}]}}}
 
 
 def _argument(text: str) -> Any:

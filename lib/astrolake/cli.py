@@ -12,13 +12,16 @@ from pathlib import Path
 from deltalake.exceptions import DeltaError
 from pyarrow import ArrowException
 
-from astrolake import __version__
+from astrolake import __version__, cli_cost
 from astrolake.cli_aws import add_aws_commands
 from astrolake.errors import AstrolakeError, BadArguments
 from astrolake.job import Job
 from astrolake.job import main as run_main
 from astrolake.job.args import s3_options
 from astrolake.lake.lake import Lake
+
+#: Of the extra `sql`, which clusters do without.
+_SQL_MODULES = ("duckdb", "duckdb_extension_delta", "sqlglot")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,6 +37,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"astrolake: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:
+        return 1
+    except ModuleNotFoundError as error:
+        if error.name not in _SQL_MODULES:
+            raise
+        print(f"astrolake: {error}: pip install 'astrolake[sql]'", file=sys.stderr)
         return 1
     except (AstrolakeError, ArrowException, DeltaError, OSError) as error:
         print(f"astrolake: {error}", file=sys.stderr)
@@ -67,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     sql.add_argument(
         "--version-of", action="append", default=[], metavar="TABLE=N", help="read an earlier version"
     )
+    sql.add_argument("--scan", action="store_true", help="tell how much the query scans, without running it")
     _with_lake(commands.add_parser("tables", help="list the tables of a lake"), _tables)
     plot = _with_lake(commands.add_parser("plot", help="draw a lake's pictures and an HTML report"), _plot)
     plot.add_argument("--out", default="pictures", help="directory for the pictures")
@@ -83,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.set_defaults(command=_demo)
     add_aws_commands(commands)
+    cli_cost.add_parser(commands)
     return parser
 
 
@@ -104,6 +114,11 @@ def _sql(args: argparse.Namespace) -> None:
     from astrolake.lake.sql import run_query
     from astrolake.lake.sql_text import format_csv, format_json_lines, format_table
 
+    if args.scan:
+        from astrolake.lake.sql_scan import scan_size
+
+        print(scan_size(_lake(args), args.query, _versions(args.version_of)))
+        return
     answer = run_query(_lake(args), args.query, versions=_versions(args.version_of))
     form = {"table": format_table, "csv": format_csv, "jsonl": format_json_lines}[args.format]
     print(form(answer).rstrip("\n"))

@@ -26,6 +26,8 @@ from astrolake.visualization import ReportTable
 
 #: Mean epoch of the sample's two visits, to which the reference catalog is moved.
 _EPOCH = "2019.7"
+#: Enough for some 290 spectra.
+_FOREST = ("--method", "random_forest", "--n-trees", "40", "--max-depth", "8", "--min-instances", "3")
 _TITLE = "The most variable stars that the reference catalog knows"
 _ANSWER = """SELECT o.object_id, round(o.ra, 5) AS ra, round(o.dec, 5) AS dec,
        round(o.mag_aper_r, 3) AS mag_r, round(o.g_r, 3) AS g_r, o.n_r AS visits,
@@ -112,6 +114,8 @@ def _steps(sky: Path) -> Sequence[_Step]:
         _Step("ingest_catalog", ("--input", str(sky / "specz.csv"), "--table", "specz"), "specz"),
         match("objects", "gaia", "--radius-arcsec", "1.0", "--epoch", _EPOCH),
         match("objects", "specz", "--radius-arcsec", "1.0"),
+        _Step("train_photoz", ("--spec-table", "specz", *_FOREST), "models"),
+        _Step("estimate_photoz", ("--model", "random_forest"), "photoz"),
         _Step("publish_tables", (), ""),
     )
 

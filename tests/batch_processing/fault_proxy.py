@@ -19,6 +19,7 @@ FAULTS = {
     "cut_body": 4,  # the body is cut, and its length is said to be that
     "stall": 1,  # no answer for longer than the client waits
 }
+_MEAN_DELAY_S = 0.02
 _SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 _INTERNAL = b"<Error><Code>InternalError</Code><Message>We encountered an internal error.</Message></Error>"
 
@@ -46,21 +47,21 @@ class FaultProxy:
         class Handler(_Handler):
             proxy = self
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), Handler)
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     @property
     def url(self) -> str:
         return "http://{}:{}".format(*self._server.server_address)
 
-    def fault(self) -> str:
-        """Draw what happens to the next request, empty for nothing."""
+    def draw(self) -> tuple[str, float]:
+        """Draw what happens to the next request, empty for nothing, and how long it takes to arrive."""
         with self._lock:
             self.happened["requests"] += 1
+            delay_s = self._random.expovariate(1.0 / _MEAN_DELAY_S)
             if self._random.random() >= self.rate:
-                return ""
-            return self._random.choices(list(FAULTS), list(FAULTS.values()))[0]
+                return "", delay_s
+            return self._random.choices(list(FAULTS), list(FAULTS.values()))[0], delay_s
 
     def note(self, fault: str) -> None:
         with self._lock:
@@ -71,13 +72,21 @@ class FaultProxy:
         self._server.server_close()
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing of clients that did not wait."""
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     proxy: FaultProxy
 
     def _serve(self) -> None:
-        fault = self.proxy.fault()
+        fault, delay_s = self.proxy.draw()
         body = self._read_body()
+        time.sleep(delay_s)
         if fault == "slow_down":
             return self._answer(503, {"Content-Type": "application/xml"}, _SLOW_DOWN, fault)
         if fault == "reset":
@@ -99,7 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(status, headers, content[: len(content) // 2], fault)
         self._answer(status, headers, content)
 
-    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _serve
+    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _serve  # noqa: N815 - the names of http.server
 
     def _read_body(self) -> bytes:
         if self.headers.get("Expect", "").lower() == "100-continue":

@@ -21,7 +21,18 @@ from astrolake.lake.sql import (
     parameter_names,
     run_query,
 )
-from astrolake.schema import CATALOG, CROSSMATCH, DETECTIONS, IMAGES, OBJECTS, REJECTS, RUNS, band_columns
+from astrolake.schema import (
+    CATALOG,
+    CROSSMATCH,
+    DETECTIONS,
+    IMAGES,
+    OBJECTS,
+    PHOTOZ,
+    REJECTS,
+    RUNS,
+    Column,
+    band_columns,
+)
 from astrolake.sky.matching import match
 from astrolake.sky.positions import Positions
 from astrolake.sky.region import Box
@@ -40,6 +51,7 @@ NAMES = {
     "right_table": "stars",
     "left_key": "source_id",
     "right_key": "source_id",
+    "z_column": "z",
 }
 START = datetime(2024, 3, 5, 12, tzinfo=UTC)
 
@@ -62,6 +74,11 @@ def _object(i: int, ra: float, dec: float, g: float | None, r: float | None, fla
     aper = {"mag_aper_g": g, "mag_aper_err_g": 0.03, "mag_aper_r": r, "mag_aper_err_r": 0.04}
     more = {"mag_aper_i": 15.0, "mag_aper_err_i": 0.03, "mag_auto_r": r, "n_det": 2, "flags": flags}
     return {"object_id": i, "ra": ra, "dec": dec, **aper, **more}
+
+
+def _photoz(i: int, method: str, z: float, flags: int = 0, table: str = "objects") -> dict:
+    place = {"ra": 0.0, "dec": 0.0, "source_table": table}
+    return {"object_id": i, "method": method, "z_phot": z, "z_phot_err": 0.05, "photoz_flags": flags, **place}
 
 
 def _run(i: int, job: str, status: str, seconds: float | None, rows: tuple[int, int, int]) -> dict:
@@ -93,20 +110,37 @@ def lake(tmp_path_factory) -> Lake:
     ]
     put_rows(lake, IMAGES, [*images, {"image_id": 3, "survey": "decam", "band": "r"}])
     objects = [
-        _object(1, 359.9999, 0.0, 17.5, 17.0),
-        _object(2, 0.0001, 0.0, 19.0, 18.5),
-        _object(3, 0.0, 0.01, 16.0, 15.0, flags=4),
-        _object(4, 180.0, 89.999, None, 14.0),
+        _object(1, 359.9999, 0.0, 17.5, 17.0) | {"star_prob": 0.1, "type": "GALAXY"},
+        _object(2, 0.0001, 0.0, 19.0, 18.5) | {"star_prob": 0.2, "type": "GALAXY"},
+        _object(3, 0.0, 0.01, 16.0, 15.0, flags=4) | {"star_prob": 0.0, "type": "GALAXY"},
+        _object(4, 180.0, 89.999, None, 14.0) | {"star_prob": 0.9, "type": "STAR"},
     ]
     put_rows(lake, OBJECTS.with_columns(tuple(c for band in "gri" for c in band_columns(band))), objects)
     stars = [(11, 0.0, 0.0), (12, 0.0001, 0.0), (13, 200.0, 1.0)]
     put_rows(
         lake, replace(CATALOG, name="stars"), [{"source_id": i, "ra": ra, "dec": dec} for i, ra, dec in stars]
     )
+    estimates = [("forest", i, z) for i, z in ((1, 0.35), (2, 0.31), (3, 0.32), (4, 0.33))]
+    photoz = [_photoz(i, method, z) for method, i, z in estimates]
+    photoz += [
+        _photoz(1, "template", 0.9, flags=8),
+        _photoz(2, "template", 0.33),
+        _photoz(1, "forest", 0.34, table="b"),
+    ]
+    put_rows(lake, PHOTOZ, photoz)
+    spectra = [
+        {"source_id": i, "ra": 0.0, "dec": 0.0, "z": z} for i, z in ((21, 0.32), (22, 0.31), (23, 0.35))
+    ]
+    put_rows(
+        lake, replace(CATALOG, name="specz").with_columns((Column("z", "float64", "Redshift"),)), spectra
+    )
     pairs = [(1, 11, 0.36, 1), (1, 12, 0.72, 2), (2, 12, 0.0, 1), (3, None, None, None)]
     heads = ("left_id", "right_id", "sep_arcsec", "rank")
     rows = [dict(zip(heads, pair, strict=True)) | {"ra": 0.0, "dec": 0.0} for pair in pairs]
     put_rows(lake, replace(CROSSMATCH, name="crossmatches/objects_x_stars"), rows)
+    pairs = [(1, 21, 0.1, 1), (1, 22, 0.2, 2), (2, 22, 0.3, 1), (3, 23, 0.9, 1)]
+    rows = [dict(zip(heads, pair, strict=True)) | {"ra": 0.0, "dec": 0.0} for pair in pairs]
+    put_rows(lake, replace(CROSSMATCH, name="crossmatches/objects_x_specz"), rows)
     runs = [_run(0, "ingest", "failed", 5, (9, 0, 9)), _run(1, "ingest", "done", 90.9, (9, 7, 2))]
     put_rows(lake, RUNS, [*runs, _run(2, "extract", "running", None, (None, None, None))])
     kinds = [("r0", "b.fits", "NoWCS"), ("r1", "a.fits", "NoWCS"), ("r1", "c.fits", "Empty")]
@@ -245,6 +279,56 @@ def test_matched_pairs_tell_the_offset(lake):
     assert found[1]["ddec_arcsec"] == 0.0
 
 
+def test_a_redshift_slice_holds_clean_galaxies_of_one_method(lake):
+    slices = {"method": "forest", "z_min": 0.3, "z_max": 0.4}
+    found = _run_file(lake, "redshift_slice", max_mag_r=22.0, **slices)
+    assert [(row["object_id"], row["r_mag"], row["g_r_color"]) for row in found] == [
+        (2, 18.5, 0.5),
+        (1, 17.0, 0.5),
+    ]
+    assert [row["z_phot"] for row in found] == pytest.approx([0.31, 0.35])
+    assert [row["object_id"] for row in _run_file(lake, "redshift_slice", max_mag_r=18.0, **slices)] == [1]
+    assert _run_file(lake, "redshift_slice", max_mag_r=22.0, **slices | {"z_min": 0.36}) == []
+
+
+def test_the_redshift_slice_as_the_document_asks_it(lake):
+    query = """SELECT ra, dec, z_phot, r_mag, g_r_color
+        FROM galaxies
+        WHERE z_phot BETWEEN 0.3 AND 0.4
+          AND r_mag < 22.0
+          AND type = 'GALAXY'
+          AND clean_flag = true"""
+    with open_connection(lake) as connection:
+        create_view(connection, (SQL / "views" / "galaxies.sql").read_text())
+        rows = connection.execute(query).fetchall()
+    assert sorted(row[3] for row in rows) == [17.0, 18.5, 18.5]
+
+
+def test_photometric_beside_spectroscopic_redshifts(lake):
+    names = {"catalog": "specz", "z_column": "z"}
+    given = {"method": "forest", "z_min": 0.1, "z_max": 1.0}
+    found = _run_file(lake, "photoz_spectroscopic", names, **given, max_sep_arcsec=0.5)
+    assert [(row["object_id"], row["z_spec"], row["sep_arcsec"]) for row in found] == [
+        (1, 0.32, 0.1),
+        (2, 0.31, 0.3),
+    ]
+    assert [row["z_error"] for row in found] == pytest.approx([0.03, 0.0], abs=1e-7)
+    assert found[0]["dz_norm"] == pytest.approx(0.03 / 1.32, abs=1e-7)
+    wider = _run_file(lake, "photoz_spectroscopic", names, **given, max_sep_arcsec=1.0)
+    assert [row["object_id"] for row in wider] == [1, 2, 3]
+
+
+def test_photoz_scatter(lake):
+    found = _run_file(lake, "photoz_scatter", {"catalog": "specz", "z_column": "z"}, max_sep_arcsec=1.0)
+    assert [(row["method"], row["n_galaxies"]) for row in found] == [("forest", 3), ("template", 2)]
+    assert [row["z_low"] for row in found] == pytest.approx([0.3, 0.3])
+    dz = np.array([0.03 / 1.32, 0.0, -0.03 / 1.35])
+    assert found[0]["bias"] == pytest.approx(0.0, abs=1e-7)
+    assert found[0]["sigma_nmad"] == pytest.approx(1.4826 * np.median(np.abs(dz)), rel=1e-5)
+    assert found[0]["scatter"] == pytest.approx(dz.std(ddof=1), rel=1e-5)
+    assert [row["outlier_fraction"] for row in found] == [0.0, 0.5]
+
+
 def test_depth_is_the_magnitude_at_five_sigma(lake):
     by_band = {row["band"]: row for row in _run_file(lake, "depth")}
     assert by_band["r"]["depth_ab_mag"] == pytest.approx(22.5 - 2.5 * math.log10(50.0))
@@ -297,6 +381,18 @@ def test_view_of_object_colours(lake):
     found = _view(lake, "object_colours", "object_id, g_r, g_r_err, r_i")
     assert found[0] == (1, 0.5, pytest.approx(0.05), 2.0)
     assert [row[0] for row in found] == [1, 2, 3]
+
+
+def test_view_of_galaxies(lake):
+    found = _view(lake, "galaxies", "object_id, method, r_mag, type, clean_flag")
+    assert sorted(found) == [
+        (1, "forest", 17.0, "GALAXY", True),
+        (1, "template", 17.0, "GALAXY", False),
+        (2, "forest", 18.5, "GALAXY", True),
+        (2, "template", 18.5, "GALAXY", True),
+        (3, "forest", 15.0, "GALAXY", False),
+        (4, "forest", 14.0, "STAR", True),
+    ]
 
 
 @pytest.mark.parametrize("path", STATEMENTS, ids=lambda path: path.stem)

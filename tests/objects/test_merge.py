@@ -29,6 +29,7 @@ DEFAULTS = {
     "mag_aper": [21.0, 20.5, 20.2],
     "mag_aper_err": [0.1, 0.1, 0.1],
     "flags": 0,
+    "star_prob": None,
 }
 
 
@@ -189,6 +190,19 @@ def test_epochs_and_flags():
     found = merged(*rows, {"mjd": 9.0, "flags": None, "visit": "v4"})
     assert (found["first_mjd"], found["last_mjd"], found["flags"]) == (3.0, 9.0, 5)
     assert merged({"mjd": None})["first_mjd"] is None
+
+
+def test_the_type_is_that_of_the_weighted_mean_probability():
+    sharp, faint = (
+        {"star_prob": 0.9, "mag_auto_err": 0.01},
+        {"star_prob": 0.1, "mag_auto_err": 0.02, "visit": "v2"},
+    )
+    found = merged(sharp, faint, {"star_prob": None, "mag_auto_err": 0.001, "visit": "v3"})
+    assert found["star_prob"] == pytest.approx((4 * 0.9 + 0.1) / 5)
+    assert found["type"] == "STAR"
+    assert merged({"star_prob": 0.5})["type"] == "STAR"
+    assert merged({"star_prob": 0.49})["type"] == "GALAXY"
+    assert (merged({})["star_prob"], merged({})["type"]) == (None, None)
 
 
 def test_objects_are_sorted_by_position_and_do_not_mix():

@@ -12,7 +12,7 @@ Float64 = NDArray[np.float64]
 
 BRIGHTEST_R, FAINTEST_R = 16.0, 23.0
 #: Faintest galaxy with a spectrum.
-SPECTROSCOPIC_LIMIT_R = 19.5
+SPECTROSCOPIC_LIMIT_R = 21.0
 SMALLEST_ARCSEC, LARGEST_ARCSEC = 0.3, 4.0
 DISK_N, BULGE_N = 1.0, 4.0
 #: Euclidean counts.
@@ -58,7 +58,7 @@ def draw_galaxies(rng: np.random.Generator, n: int) -> pd.DataFrame:
 
 
 def observe_redshifts(truth: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
-    """Return the spectroscopic table of the galaxies brighter than r = 19.5.
+    """Return the spectroscopic table of the galaxies brighter than r = 21.
 
     Columns specobjid, ra, dec (of the fibre, within 0.05 arcsec rms), z, z_err, class.
     """

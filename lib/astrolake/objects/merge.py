@@ -42,6 +42,7 @@ Columns = dict[str, NDArray[Any]]
 INPUT_COLUMNS = (
     *("ra", "dec", "ra_err", "dec_err", "image_id", "number", "survey", "band", "visit", "mjd"),
     *("is_primary", "edge_distance_px", "mag_auto", "mag_auto_err", "mag_aper", "mag_aper_err", "flags"),
+    "star_prob",
 )
 
 
@@ -109,6 +110,7 @@ def merge_objects(
     columns["n_det"] = np.bincount(group, minlength=seeds.size)
     columns |= _positions(taken, group[used], seed_ra, seed_dec, position_error_floor_arcsec)
     columns |= _epochs_and_flags(taken, group[used])
+    columns |= _types(taken, group[used], seeds.size)
     columns |= _magnitudes(taken, group[used], band[used], seeds.size, order_bands(bands), aperture)
     if reddening is not None:
         columns[EBV.name] = reddening.ebv(columns["ra"], columns["dec"])
@@ -203,6 +205,16 @@ def _epochs_and_flags(taken: pa.Table, group: Int64) -> Columns:
         "last_mjd": np.fmax.reduceat(mjd, start),
         "flags": np.bitwise_or.reduceat(flags, start),
     }
+
+
+def _types(taken: pa.Table, group: Int64, n_groups: int) -> Columns:
+    """Return the mean probability of a star, and the type that it makes likely."""
+    mean = weighted_means(
+        group, n_groups, float_column(taken, "star_prob"), float_column(taken, "mag_auto_err")
+    ).mean
+    likely = np.where(mean >= 0.5, "STAR", "GALAXY").astype(object)
+    likely[~np.isfinite(mean)] = None
+    return {"star_prob": mean, "type": likely}
 
 
 def _magnitudes(

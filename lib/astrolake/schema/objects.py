@@ -31,6 +31,15 @@ OBJECTS = Table(
         Column("last_mjd", "float64", "Latest epoch", "d", "time.end"),
         Column("scatter_arcsec", "float64", "Root mean square distance of the detections used", "arcsec"),
         Column("flags", "int32", "Bitwise or of the flags of the detections used", ucd="meta.code"),
+        Column(
+            "star_prob",
+            "float64",
+            "Mean star_prob of the detections used, weighted by the inverse variance of mag_auto",
+            ucd="src.class.starGalaxy",
+        ),
+        Column(
+            "type", "string", "STAR from star_prob 0.5 on, GALAXY below, null where unknown", ucd="src.class"
+        ),
         RUN_ID,
     ),
 )
