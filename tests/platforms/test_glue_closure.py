@@ -200,5 +200,8 @@ def test_what_jobs_of_glue_are_given_is_all_known_to_be_glues():
     job = load_job("maintain_tables")
     for flag in flags:
         parse_args(
-            job.args, ["--lake", "x", flag, "--no-index" if "installer" in flag else "value"], job.name, job.doc
+            job.args,
+            ["--lake", "x", flag, "--no-index" if "installer" in flag else "value"],
+            job.name,
+            job.doc,
         )
