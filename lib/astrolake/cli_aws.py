@@ -23,6 +23,7 @@ def _add_setup(commands: Any) -> None:
     parser.add_argument("--environment", choices=("dev", "prod"), default="dev")
     parser.add_argument("--alert-email", default="", help="address that alerts are sent to")
     parser.add_argument("--dry-run", action="store_true", help="show what would be done, change nothing")
+    parser.add_argument("--artifacts-only", action="store_true", help="upload what the stack needs, no more")
     parser.add_argument("--checkout", default=".", help="directory with cloudformation/, jobs/ and dist/")
     parser.add_argument("--artifacts-bucket", default="", help="in place of <project>-artifacts-...")
     parser.add_argument("--vpc-id", default="", help="in place of the region's default VPC")

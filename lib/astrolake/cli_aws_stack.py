@@ -51,6 +51,8 @@ def setup(args: argparse.Namespace) -> int:
     path = wishes.checkout / "dist" / f"parameters-{wishes.stack}.json"
     write_parameters(planned, path)
     print(f"parameters: {path}")
+    if args.artifacts_only:
+        return 0
     change_set, changes = plan_changes(planned.plan, session)
     if not change_set:
         print("no changes: the stack is as planned")
