@@ -19,7 +19,7 @@ def add_aws_commands(commands: Any) -> None:
 def _add_setup(commands: Any) -> None:
     parser = _command(commands, "setup", "cli_aws_stack", "make or change the stack on AWS")
     _stack(parser)
-    parser.add_argument("--tier", choices=("serverless", "full"), default="serverless")
+    parser.add_argument("--tier", choices=("serverless", "full"), default="", help="serverless if new")
     parser.add_argument("--environment", choices=("dev", "prod"), default="dev")
     parser.add_argument("--alert-email", default="", help="address that alerts are sent to")
     parser.add_argument("--dry-run", action="store_true", help="show what would be done, change nothing")

@@ -180,6 +180,21 @@ def test_an_interrupted_wait_cancels_the_query(monkeypatch, capsys):
     assert fake.stopped == ["q-1"]
 
 
+def test_ctrl_c_at_the_command_cancels_the_query(aws, monkeypatch, capsys):
+    from astrolake import cli_aws_data
+
+    fake = FakeAthena(["RUNNING"])
+    monkeypatch.setattr(athena, "make_client", lambda *args: fake)
+
+    def interrupt(state):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli_aws_data, "_show_state", interrupt)
+    assert ask("SELECT 1") == 130
+    assert fake.stopped == ["q-1"]
+    assert "cancelled" in capsys.readouterr().err
+
+
 def test_costs_have_a_least_and_grow_with_the_bytes():
     assert athena.query_cost_usd(0) == 0
     assert athena.query_cost_usd(1) == athena.query_cost_usd(10 * 2**20)

@@ -4,6 +4,7 @@ import io
 import json
 
 import pytest
+from moto.s3.models import s3_backends
 
 from astrolake import __version__
 from astrolake.batch_processing.artifacts import collect_artifacts
@@ -271,7 +272,24 @@ def test_more_versions_than_a_page_are_deleted(aws):
     s3 = make_client("s3")
     s3.create_bucket(Bucket="full")
     s3.put_bucket_versioning(Bucket="full", VersioningConfiguration={"Status": "Enabled"})
+    # Without a call for each: the server is in this process.
+    backend = s3_backends["123456789012"]["aws"]
     for number in range(1005):
-        s3.put_object(Bucket="full", Key=f"{number % 7}", Body=b"")
+        backend.put_object("full", f"{number % 7}", b"")
     assert empty_bucket("full") == 1005
     assert "Versions" not in s3.list_object_versions(Bucket="full")
+
+
+def test_what_was_chosen_before_stays(checkout, capsys):
+    for name in (f"astrolake-{__version__}.gluewheels.zip", f"pyspark_astrolake-{__version__}.tar.gz"):
+        (checkout / "dist" / name).write_bytes(b"archive")
+    assert setup(checkout, "--tier", "full", "--alert-email", "night@example.org") == 0
+    capsys.readouterr()
+    assert setup(checkout) == 0
+    printed = capsys.readouterr().out
+    assert "full tier" in printed
+    assert "no changes" in printed
+    assert setup(checkout, "--environment", "prod") == 2
+    assert "is one of dev" in capsys.readouterr().err
+    values = find_stack("sky-survey-stack").parameters
+    assert (values["AlertEmail"], values["EnableBatch"]) == ("night@example.org", "true")
