@@ -29,6 +29,8 @@ from pack_wheels import Pin, canonical, manifest, missing_on_glue, read_pins
 from slim_wheel import slim_wheel
 
 GLUE = ROOT / "glue"
+#: Bytes; glue/README.md says what makes them up.
+LARGEST = 180_000_000
 
 
 def needed() -> set[str]:
@@ -109,10 +111,6 @@ def test_the_archive_is_small_enough():
     there = {name.replace("-", "_") for name in read_pins(GLUE / "preinstalled.txt")}
     assert {name.replace("-", "_") for name in needed()} - there <= carried
     assert archive.stat().st_size < LARGEST
-
-
-#: Bytes; see glue/README.md.
-LARGEST = 112_000_000
 
 
 @pytest.fixture

@@ -71,6 +71,23 @@ def test_wheels_given_one_by_one_are_there_already(glue_python):
     )
 
 
+def test_glues_other_installer_reads_them_too(glue_python, tmp_path):
+    wheels = sorted((glue_python.parents[2] / "wheels").glob("*.whl"))
+    uv = str(glue_python.with_name("uv"))
+    run(
+        uv,
+        "pip",
+        "install",
+        "--no-index",
+        "--no-deps",
+        "--no-cache",
+        "--target",
+        str(tmp_path),
+        *map(str, wheels),
+    )
+    assert (tmp_path / "llvmlite").is_dir()
+
+
 def test_jobs_run_as_on_glue(glue_python, one_sky, tmp_path):
     spark = next((glue_python.parents[1] / "lib").glob("python3*/site-packages/pyspark"))
     environment = {"PYSPARK_PYTHON": str(glue_python), "JAVA_HOME": str(bundled_java_home())}
