@@ -9,7 +9,12 @@ from astrolake.job import ImageArgs, Job, JobContext, Outcome, flag, main
 from astrolake.photometry import spark as stage
 from astrolake.photometry.image_tasks import source_measure
 from astrolake.photometry.options import DEPTHS, PSF_KINDS
-from astrolake.photometry.source_flags import check_source_flags, reference_options, source_options
+from astrolake.photometry.source_flags import (
+    RADII_ARCSEC,
+    check_source_flags,
+    reference_options,
+    source_options,
+)
 from astrolake.schema import DETECTIONS, IMAGE_QUALITY, PIXEL_DETECTIONS
 
 _TABLES = (DETECTIONS, PIXEL_DETECTIONS, IMAGE_QUALITY)
@@ -23,7 +28,7 @@ class ExtractSourcesArgs(ImageArgs):
     min_pixels: int = flag(5, help="connected pixels above the threshold that make a source")
     depth: str = flag("standard", help="deep: smooth more, as deep as pure (not for crowds)", choices=DEPTHS)
     psf: str = flag("moffat", help="PSF photometry; empirical varies over the field", choices=PSF_KINDS)
-    aperture_radii_arcsec: tuple[float, ...] = flag((1.5, 3.0, 5.0), help="radii of the circular apertures")
+    aperture_radii_arcsec: tuple[float, ...] = flag(RADII_ARCSEC, help="radii of the circular apertures")
     calibrate_against: str = flag("", help="fit zero points to this table of the lake")
     reference_mag: str = flag("", help="its column of magnitudes; {band} in it is the band of an image")
     reference_mag_err: str = flag("", help="its column of their errors (none)")

@@ -102,3 +102,11 @@ def test_worker_daemon_module_imports():
     """Spark starts the daemon by name: it must import in a bare interpreter."""
     code = "import astrolake.lake.worker_daemon"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_maven_is_not_asked_where_spark_has_the_s3a_file_system(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPARK_HOME", str(tmp_path))
+    assert not session.has_s3a()
+    (tmp_path / "jars").mkdir()
+    (tmp_path / "jars" / "hadoop-aws-3.3.4.jar").touch()
+    assert session.has_s3a()

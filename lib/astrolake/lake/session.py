@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyspark
 from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
@@ -68,7 +69,8 @@ def spark_session(app: str, storage: Storage | None = None, *, local_memory: str
     settings = dict(_COMMON)
     if conf.get("spark.master", None) is None:
         settings |= _LOCAL | {"spark.master": _EMBEDDED_MASTER, "spark.driver.memory": local_memory}
-        settings |= _EMBEDDED_S3 if storage is not None and not storage.is_local else {}
+        if storage is not None and not storage.is_local and not has_s3a():
+            settings |= _EMBEDDED_S3
         prepare_local_environment()
     settings |= _s3_settings(storage)
     builder = SparkSession.builder.appName(app)
@@ -89,6 +91,12 @@ def prepare_local_environment() -> None:
         os.environ.setdefault(f"{name}_NUM_THREADS", "1")
     if not has_java():
         os.environ["JAVA_HOME"] = str(bundled_java_home())
+
+
+def has_s3a() -> bool:
+    """Tell whether Spark's jars have the S3A file system, as those of an image built with it have."""
+    home = os.environ.get("SPARK_HOME") or str(Path(pyspark.__file__).parent)
+    return any(Path(home, "jars").glob("hadoop-aws-*.jar"))
 
 
 def has_java() -> bool:

@@ -9,6 +9,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -18,6 +19,8 @@ from astrolake.lake.storage import canonical_uri, filesystem
 Options = dict[str, str] | None
 
 _GZIP, _BZIP2 = b"\x1f\x8b", b"BZh"
+#: Packed files up to this size are kept unpacked until the next one is read.
+_REMEMBERED_BYTES = 8 << 20
 _PIECE_BYTES = 1 << 20
 #: Packings that FITS files do not come in; the name goes into the message.
 _FOREIGN = {
@@ -56,7 +59,7 @@ def unpack(raw: bytes, uri: str) -> bytes:
     if not raw.startswith((_GZIP, _BZIP2)):
         return raw
     with _unpacking(uri):
-        return gzip.decompress(raw) if raw.startswith(_GZIP) else bz2.decompress(raw)
+        return _decompressed_last(raw) if len(raw) <= _REMEMBERED_BYTES else _decompressed(raw)
 
 
 def unpack_file(source: Path, target: Path, most_bytes: int, uri: str) -> Path:
@@ -105,6 +108,14 @@ def _unpacking(uri: str) -> Iterator[None]:
         raise BadInput(
             f"{uri}: its packing is damaged ({error}); fetch the file again", "BadPacking"
         ) from error
+
+
+def _decompressed(raw: bytes) -> bytes:
+    return gzip.decompress(raw) if raw.startswith(_GZIP) else bz2.decompress(raw)
+
+
+#: An image is often extracted right after it was scanned, and bzip2 takes as long as its extraction.
+_decompressed_last = lru_cache(maxsize=1)(_decompressed)
 
 
 @contextmanager

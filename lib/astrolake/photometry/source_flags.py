@@ -10,6 +10,9 @@ from astrolake.photometry.image_tasks import SourceOptions
 from astrolake.photometry.options import Depth, ExtractionOptions, PsfKind
 from astrolake.photometry.reference import Reference, ReferenceOptions
 
+#: Radii of the circular apertures where none are given; objects use the second.
+RADII_ARCSEC = (1.5, 3.0, 5.0)
+
 
 def check_source_flags(flags: Any) -> None:
     """Raise BadArguments for what the kernel refuses."""
