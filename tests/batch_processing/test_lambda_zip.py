@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 
 import boto3
+import numpy as np
 import pyarrow as pa
 import pytest
 from tiny_images import tiny_fits
@@ -102,9 +103,8 @@ def compare(found: pa.Table, expected: pa.Table) -> None:
     for field in expected.schema:
         ours, theirs = found.column(field.name), expected.column(field.name)
         if pa.types.is_floating(field.type):
-            assert ours.to_pylist() == pytest.approx(theirs.to_pylist(), rel=TOLERANCE, abs=TOLERANCE), (
-                field.name
-            )
+            values = (column.to_numpy(zero_copy_only=False) for column in (ours, theirs))
+            np.testing.assert_allclose(*values, rtol=TOLERANCE, atol=0, err_msg=field.name)
         else:
             assert ours.to_pylist() == theirs.to_pylist(), field.name
 
