@@ -269,6 +269,7 @@ def _delete_stack(
         report(f"{event.status.lower()} {event.logical_id}{failed}")
 
     failed: list[str] = []
+    status = ""
     for settings in ({}, {"DeletionMode": "FORCE_DELETE_STACK"}):
         seen = newest_event(stack.stack_id, session)
         with aws_errors(f"delete stack {stack.name}"):
@@ -277,6 +278,7 @@ def _delete_stack(
         if left is None:
             # Forcing forgets what cannot be deleted: nobody else would tell of it.
             return failed
+        status = left.status
         found = stack_resources(stack.stack_id, session)
         # Buckets, which may be kept, are looked at by themselves.
         failed = [
@@ -284,7 +286,7 @@ def _delete_stack(
             for item in found
             if item.status == "DELETE_FAILED" and item.resource_type != _BUCKET
         ]
-    return [f"stack {stack.name}: {left.status}", *failed]
+    return [f"stack {stack.name}: {status}", *failed]
 
 
 def _bucket_exists(bucket: str, session: boto3.session.Session | None) -> bool:
