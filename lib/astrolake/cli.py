@@ -13,11 +13,15 @@ from deltalake.exceptions import DeltaError
 from pyarrow import ArrowException
 
 from astrolake import __version__, cli_cost
+from astrolake.cli_aws import add_aws_commands
 from astrolake.errors import AstrolakeError, BadArguments
 from astrolake.job import Job
 from astrolake.job import main as run_main
 from astrolake.job.args import s3_options
 from astrolake.lake.lake import Lake
+
+#: Of the extra `sql`, which clusters do without.
+_SQL_MODULES = ("duckdb", "duckdb_extension_delta", "sqlglot")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,6 +37,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"astrolake: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:
+        return 1
+    except ModuleNotFoundError as error:
+        if error.name not in _SQL_MODULES:
+            raise
+        print(f"astrolake: {error}: pip install 'astrolake[sql]'", file=sys.stderr)
         return 1
     except (AstrolakeError, ArrowException, DeltaError, OSError) as error:
         print(f"astrolake: {error}", file=sys.stderr)
@@ -82,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         help="another seed gives another sky",
     )
     demo.set_defaults(command=_demo)
+    add_aws_commands(commands)
     cli_cost.add_parser(commands)
     return parser
 

@@ -16,20 +16,24 @@ def moto_server() -> Iterator[str]:
     """URL of a moto server that all boto3 clients of the test run can be sent to."""
     from moto.s3.responses import S3Response
 
-    put, lock = S3Response.put_object, threading.Lock()
+    put, delete, lock = S3Response.put_object, S3Response.delete_object, threading.Lock()
 
     def atomic_put(response: S3Response):
         # moto looks for the object and then puts its own: two conditional puts at a time would both succeed.
         with lock:
             return put(response)
 
-    S3Response.put_object = atomic_put
+    def atomic_delete(response: S3Response):
+        with lock:
+            return delete(response)
+
+    S3Response.put_object, S3Response.delete_object = atomic_put, atomic_delete
     store = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     store.start()
     host, port = store.get_host_and_port()
     yield f"http://{host}:{port}"
     store.stop()
-    S3Response.put_object = put
+    S3Response.put_object, S3Response.delete_object = put, delete
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,7 +92,10 @@ def handler():
     spec = importlib.util.spec_from_file_location("handler", HANDLER)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module
+    logger = logging.getLogger("astrolake")
+    before = logger.handlers, logger.level, logger.propagate
+    yield module
+    logger.handlers, logger.level, logger.propagate = before
 
 
 def keys(prefix: str) -> list[str]:

@@ -17,11 +17,11 @@ from astrolake.lake.partitioning import COUNT_ORDER
 
 #: Flags that Glue itself puts on a job's command line (AWS Glue, "Using job parameters").
 _GLUE = re.compile(
-    r"^--(JOB_NAME|JOB_ID|JOB_RUN_ID|SECURITY_CONFIGURATION|TempDir|RedshiftTempDir|WORKFLOW_NAME|WORKFLOW_RUN_ID"
+    r"^--(JOB_[A-Z_]+|SECURITY_CONFIGURATION|TempDir|RedshiftTempDir|WORKFLOW_[A-Z_]+"
     r"|additional-python-modules|python-modules-installer-option|auto-scale-within-microbatch|class|conf"
     r"|continuous-log-.+|custom-logGroup-prefix|custom-logStream-prefix|customer-(driver|executor)-env-vars"
     r"|datalake-formats|disable-proxy-v2|enable-.+|encryption-type|executor-cores|extra-files|extra-jars"
-    r"|extra-py-files|job-bookmark-.+|job-language|packages|python-version|scriptLocation"
+    r"|extra-py-files|job-bookmark-.+|job-language|packages|python-version|python-virtual-env|scriptLocation"
     r"|spark-event-logs-path|use-postgres-driver|user-jars-first|write-shuffle-.+)$"
 )
 #: Its value, an option of pip, looks like a flag.
@@ -183,7 +183,12 @@ class _Values(argparse.Action):
 
 
 def _texts(value: str) -> list[str]:
-    """Return the strings of a JSON list of strings; any other value, ``[ab].fits`` too, is one string."""
+    """Return the strings of a JSON list of strings; any other value, ``[ab].fits`` too, is one string.
+
+    An empty value is no string: a template that always gives a parameter gives it so.
+    """
+    if not value:
+        return []
     try:
         found = json.loads(value) if value.startswith("[") else None
     except json.JSONDecodeError:
