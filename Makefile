@@ -20,8 +20,8 @@ demo: $(VENV)/.run  ## the whole chain on a generated sky, with pictures and a r
 test: $(VENV)/.dev check  ## checks, then the whole test suite
 	@$(PY) -m pytest -p no:cacheprovider -q -n auto --maxprocesses 4 --dist loadfile
 
-test-platforms: $(VENV)/.dev  ## what Glue and EMR install, in clean environments (10 minutes)
-	@$(PY) -m pytest -p no:cacheprovider -q -m platform -s tests/platforms
+test-platforms: $(VENV)/.dev  ## what Glue, EMR and Lambda install, in clean environments (10 minutes)
+	@$(PY) -m pytest -p no:cacheprovider -q -m platform -s tests/platforms tests/batch_processing/test_lambda_zip.py
 
 test-spark4: $(SPARK4)/.dev  ## the tests that need Spark, on Spark 4
 	@$(SPARK4)/bin/python -m pytest -p no:cacheprovider -q -m spark -n auto --maxprocesses 4 --dist loadfile

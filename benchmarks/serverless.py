@@ -49,8 +49,8 @@ print(json.dumps(told))
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--archive", type=Path, help="by default the one in dist/lambda")
-    archive = parser.parse_args().archive or max((ROOT / "dist" / "lambda").glob("*.zip"))
+    parser.add_argument("--archive", type=Path, help="by default the one in dist")
+    archive = parser.parse_args().archive or max((ROOT / "dist").glob("astrolake-lambda-*.zip"))
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     os.environ |= {

@@ -62,7 +62,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 def main() -> None:
     """Write the archive and say how large it is."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=ROOT / "dist" / "lambda", help="where the archive goes")
+    parser.add_argument("--out", type=Path, default=ROOT / "dist", help="where the archive goes")
     parser.add_argument("--tree", type=Path, help="only lay out this new folder, as for a container image")
     args = parser.parse_args()
     if args.tree:

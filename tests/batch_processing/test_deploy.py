@@ -2,8 +2,9 @@
 
 import pytest
 
-from astrolake.batch_processing import deploy, stacks
+from astrolake.batch_processing import cleanup, deploy, stacks
 from astrolake.errors import AstrolakeError
+from tests.cloudformation.render import ROOT, TEMPLATES, load_template
 
 ROOT_ID = "arn:aws:cloudformation:us-east-1:123456789012:stack/sky/1"
 NESTED_ID = "arn:aws:cloudformation:us-east-1:123456789012:stack/sky-Storage/2"
@@ -49,6 +50,7 @@ class FakeCloudFormation:
         self.executed.append(request)
 
     def create_change_set(self, **request):
+        self.tags = request["Tags"]
         return {"Id": "change-1", "StackId": ROOT_ID}
 
     def describe_change_set(self, ChangeSetName):
@@ -127,6 +129,15 @@ def test_a_change_set_without_changes_is_deleted(cloudformation):
     assert fake.deleted == ["change-1"]
 
 
+def test_a_stack_has_the_tags_of_its_nested_stacks_spelt_alike(cloudformation):
+    fake = cloudformation(FakeCloudFormation(["CREATE_COMPLETE"]))
+    deploy.plan_changes(deploy.Plan("sky", "body", {"ProjectName": "survey2", "Environment": "prod"}))
+    assert fake.tags == [{"Key": "Project", "Value": "survey2"}, {"Key": "Environment", "Value": "prod"}]
+    root = load_template(TEMPLATES / ROOT)["Resources"].values()
+    nested = {tag["Key"] for stack in root for tag in stack["Properties"]["Tags"]}
+    assert nested == {tag["Key"] for tag in fake.tags}
+
+
 def test_a_refused_change_set_gives_the_reason(cloudformation):
     fake = cloudformation(FakeCloudFormation(["CREATE_COMPLETE"]))
     fake.status, fake.reason = "FAILED", "Template error: no such parameter"
@@ -138,3 +149,38 @@ def test_a_refused_change_set_gives_the_reason(cloudformation):
 def test_a_template_too_long_for_a_request_is_refused():
     with pytest.raises(AstrolakeError, match="nested ones"):
         deploy.plan_changes(deploy.Plan("sky", "x" * 60_000, {}))
+
+
+class FakeDeletion(FakeCloudFormation):
+    """Of a nested stack, a bucket and a security group cannot be deleted; force forgets them."""
+
+    def __init__(self):
+        super().__init__(["DELETE_FAILED", "DELETE_COMPLETE"])
+        self.modes = []
+
+    def delete_stack(self, StackName, DeletionMode="STANDARD"):
+        self.modes.append(DeletionMode)
+
+    def get_paginator(self, name):
+        def resource(kind, physical):
+            return {
+                "ResourceType": kind,
+                "LogicalResourceId": "A",
+                "PhysicalResourceId": physical,
+                "ResourceStatus": "DELETE_FAILED",
+            }
+
+        inside = [resource("AWS::S3::Bucket", "kept"), resource("AWS::EC2::SecurityGroup", "sg-1")]
+        of = {ROOT_ID: [resource(NESTED, NESTED_ID)], NESTED_ID: inside}
+        if name == "list_stack_resources":
+            return Pages(lambda StackName: [{"StackResourceSummaries": of[StackName]}])
+        return super().get_paginator(name)
+
+
+def test_what_a_forced_deletion_leaves_behind_is_told(cloudformation, monkeypatch):
+    fake = cloudformation(FakeDeletion())
+    monkeypatch.setattr(cleanup, "make_client", lambda *args: fake)
+    inventory = cleanup.Inventory(stacks.Stack("sky", ROOT_ID, "CREATE_COMPLETE"), (), (), None, {}, ())
+    remains = cleanup.delete_everything(inventory, sleep=lambda seconds: None)
+    assert fake.modes == ["STANDARD", "FORCE_DELETE_STACK"]
+    assert remains == ["AWS::EC2::SecurityGroup sg-1: could not be deleted with the stack"]

@@ -154,15 +154,13 @@ def test_the_function_for_uploads_may_do_what_it_does_and_nothing_else(resources
     assert [request for request in sorted(uploads, key=str) if not allows(role, request)] == []
     done = {request.action for request in uploads}
     assert {"s3:GetObject", "s3:PutObject", "s3:DeleteObject", "glue:CreatePartition"} <= done
-    # Beside what was recorded: what Lambda itself asks for on the function's behalf, and what needs a large file,
-    # a versioned event or a key of the account.
+    # Beside what was recorded: what Lambda itself asks for on the function's behalf, and what needs something unusual
+    # on the image or a key of the account.
     by_lambda = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
     by_lambda |= {"logs:CreateLogStream", "logs:PutLogEvents"}
     # Listing is never called: without the right to it, S3 calls a missing object forbidden.
     rare = {
         "s3:ListBucket",
-        "s3:GetObjectVersion",
-        "s3:AbortMultipartUpload",
         "sns:Publish",
         "kms:GenerateDataKey",
         "kms:Decrypt",

@@ -22,7 +22,7 @@ from astrolake.lake.glue_parquet import parquet_entry
 from astrolake.lake.sql_glue import run_glue_query
 from astrolake.schema import SOURCES
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.platform]
 pytest.importorskip("s3fs")
 
 ROOT = Path(__file__).parents[2]

@@ -1,7 +1,9 @@
 """A stack is made from a checkout, found unchanged the second time, and deleted with all that it holds."""
 
+import importlib.util
 import io
 import json
+from pathlib import Path
 
 import pytest
 from moto.s3.models import s3_backends
@@ -13,6 +15,7 @@ from astrolake.batch_processing.cleanup import empty_bucket
 from astrolake.batch_processing.stacks import find_stack
 from astrolake.cli import main
 
+REPOSITORY = Path(__file__).parents[2]
 ROOT = """AWSTemplateFormatVersion: '2010-09-09'
 Parameters:
   ProjectName: {Type: String}
@@ -278,6 +281,23 @@ def test_more_versions_than_a_page_are_deleted(aws):
         backend.put_object("full", f"{number % 7}", b"")
     assert empty_bucket("full") == 1005
     assert "Versions" not in s3.list_object_versions(Bucket="full")
+
+
+def test_archives_are_packed_where_setup_looks_for_them(checkout, monkeypatch, capsys):
+    spec = importlib.util.spec_from_file_location("pack_zip", REPOSITORY / "lambda" / "pack_zip.py")
+    pack_zip = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(pack_zip)
+    monkeypatch.setattr(pack_zip, "ROOT", checkout)
+    monkeypatch.setattr(
+        pack_zip, "build_tree", lambda tree: (tree.mkdir(), (tree / "a").write_bytes(b"code"))
+    )
+    monkeypatch.setattr("sys.argv", ["pack_zip.py"])
+    for archive in (checkout / "dist").glob("*.zip"):
+        archive.unlink()
+    needed = [missing.name for missing in collect_artifacts(checkout, full=False).missing if missing.needed]
+    assert needed == [f"dist/astrolake-lambda-{__version__}.zip"]
+    pack_zip.main()
+    assert not any(missing.needed for missing in collect_artifacts(checkout, full=False).missing)
 
 
 def test_what_was_chosen_before_stays(checkout, capsys):

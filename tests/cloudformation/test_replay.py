@@ -65,6 +65,8 @@ def test_objects_cool_down_and_old_versions_go(outputs):
         rules = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
         assert any("AbortIncompleteMultipartUpload" in rule for rule in rules)
         assert any("NoncurrentVersionExpiration" in rule for rule in rules)
+        # S3 takes delete markers away that hide nothing: asked to, or with current objects that expire.
+        assert any("Expiration" in rule and not rule["Filter"].get("Prefix") for rule in rules)
 
 
 def test_access_is_logged_beside(outputs):

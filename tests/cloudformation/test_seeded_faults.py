@@ -38,7 +38,7 @@ FAULTS = (
     Fault("policy for another bucket", "storage.yml", "Bucket: !Ref SourceCatalogs", "Bucket: !Ref SurveyImages"),
     Fault("storage class that is none", "storage.yml", "StorageClass: GLACIER_IR", "StorageClass: GLACIER_INSTANT"),
     Fault("suffix under a misspelt key", "storage.yml", "Name: suffix", "Name: sufix"),
-    Fault("all actions on the images", "serverless.yml", "                  - s3:GetObjectVersion\n", "                  - s3:*\n"),
+    Fault("all actions on the images", "serverless.yml", "Action: s3:GetObject\n", "Action: s3:*\n"),
     Fault("all resources", "serverless.yml", "Resource: !Ref UploadQueueArn", "Resource: '*'"),
     Fault("batch that fails as a whole", "serverless.yml", "      FunctionResponseTypes:\n        - ReportBatchItemFailures\n", ""),
     Fault("timeout that is a word", "serverless.yml", "Timeout: 900", "Timeout: fifteen minutes"),

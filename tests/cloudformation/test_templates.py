@@ -71,6 +71,30 @@ def test_buckets_are_named_after_project_account_and_region(everything):
     assert outputs["GlueDatabase"] == "astronomy_catalog"
 
 
+def test_the_longest_project_has_buckets_in_the_region_of_the_longest_name():
+    longest = parameter_file("parameters.json") | {"ProjectName": "a" * 13, "Environment": "prod"}
+    found = [r["Properties"] for r in rendered_resources(longest).values() if r["Type"] == "AWS::S3::Bucket"]
+    names = [bucket["BucketName"].replace(REGION, "ap-southeast-1") for bucket in found]
+    assert len(names) == 5
+    assert max(map(len, names)) <= 63
+
+
+def test_rules_of_eventbridge_reach_the_encrypted_topic(everything):
+    resources = rendered_resources(everything)
+    for path, policy in (("Alerts/AlertsKey", "KeyPolicy"), ("Alerts/AlertsTopicPolicy", "PolicyDocument")):
+        statements = resources[path]["Properties"][policy]["Statement"]
+        (rules,) = (one for one in statements if "events.amazonaws.com" in str(one["Principal"]))
+        assert rules["Principal"] == {"Service": "events.amazonaws.com"}
+        assert "Condition" not in rules
+
+
+def test_the_function_is_made_with_a_role_that_may_trace(everything, minimal):
+    traced, untraced = rendered_resources(everything), rendered_resources(minimal)
+    assert len(traced["Serverless/UploadRole"]["Properties"]["ManagedPolicyArns"]) == 1
+    assert "ManagedPolicyArns" not in untraced["Serverless/UploadRole"]["Properties"]
+    assert "Serverless/TracingPolicy" not in untraced
+
+
 def test_the_serverless_tier_stands_alone(minimal):
     parts = {path.split("/")[0] for path in rendered_resources(minimal)}
     assert parts == {
@@ -92,6 +116,7 @@ def test_the_serverless_tier_stands_alone(minimal):
         ({"MonthlyBudgetUsd": "much"}, "not a number"),
         ({"UploadConcurrency": "1"}, "out of bounds"),
         ({"ProjectName": "Sky Survey"}, "ProjectName"),
+        ({"ProjectName": "sky-survey-2026"}, "ProjectName"),
         ({"KmsKeyArn": "alias/mine"}, "KmsKeyArn"),
         ({"Colour": "red"}, "Colour"),
     ],

@@ -203,3 +203,12 @@ def test_what_jobs_of_glue_are_given_is_all_known_to_be_glues():
             job.name,
             job.doc,
         )
+
+
+def test_the_command_says_what_to_install_for_sql(tmp_path):
+    code = "import sys; sys.modules['duckdb'] = None; from astrolake.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "sql", "--lake", str(tmp_path), "SELECT 1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "pip install 'astrolake[sql]'" in done.stderr
+    assert "Traceback" not in done.stderr
