@@ -1,13 +1,15 @@
 # make help lists the targets. Paths are relative, so that a checkout below a path with spaces works.
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell command -v $(p) >/dev/null 2>&1 && echo $(p))))
 VENV := .venv
+# checkov pins an old boto3, so that it lives by itself.
+CHECKOV := .venv-checkov
+SPARK4 := .venv-spark4
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check install --quiet --constraint glue/constraints.txt
 DEMO_DIR ?= demo
-SPARK4 := .venv-spark4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-platforms test-spark4 glue-wheels emr-environment check fix docs bench clean
+.PHONY: help demo test test-platforms test-spark4 glue-wheels emr-environment check check-aws fix docs bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 17
@@ -18,8 +20,8 @@ demo: $(VENV)/.run  ## the whole chain on a generated sky, with pictures and a r
 test: $(VENV)/.dev check  ## checks, then the whole test suite
 	@$(PY) -m pytest -p no:cacheprovider -q -n auto --maxprocesses 4 --dist loadfile
 
-test-platforms: $(VENV)/.dev  ## what Glue and EMR install, in clean environments (10 minutes)
-	@$(PY) -m pytest -p no:cacheprovider -q -m platform -s tests/platforms
+test-platforms: $(VENV)/.dev  ## what Glue, EMR and Lambda install, in clean environments (10 minutes)
+	@$(PY) -m pytest -p no:cacheprovider -q -m platform -s tests/platforms tests/batch_processing/test_lambda_zip.py
 
 test-spark4: $(SPARK4)/.dev  ## the tests that need Spark, on Spark 4
 	@$(SPARK4)/bin/python -m pytest -p no:cacheprovider -q -m spark -n auto --maxprocesses 4 --dist loadfile
@@ -37,19 +39,27 @@ check: $(VENV)/.dev  ## format, lint, types, import rules, SQL, docs (under a mi
 	@PYTHONPATH=. $(VENV)/bin/lint-imports --no-logo
 	@$(PY) -m sqlfluff lint sql
 	@$(PY) docs/make_dictionary.py --check
+	@$(PY) cloudformation/make_templates.py --check
+
+check-aws: $(VENV)/.dev $(CHECKOV)/.ready  ## the AWS templates: cfn-lint, checkov, rules of our own
+	@$(VENV)/bin/cfn-lint cloudformation/*.yml
+	@$(CHECKOV)/bin/checkov --directory cloudformation --framework cloudformation --skip-download --quiet --compact
+	@$(PY) cloudformation/make_templates.py --check
+	@$(PY) -m pytest -p no:cacheprovider -q tests/cloudformation/test_guard_rules.py
 
 fix: $(VENV)/.dev  ## format and mend what can be mended
 	@$(PY) -m ruff format .
 	@$(PY) -m ruff check --fix .
 
-docs: $(VENV)/.dev  ## write the generated documents
+docs: $(VENV)/.dev  ## write the generated documents and templates
 	@$(PY) docs/make_dictionary.py
+	@$(PY) cloudformation/make_templates.py
 
 bench: $(VENV)/.dev  ## measure extraction against a bare SEP loop
 	@$(PY) benchmarks/extraction.py
 
 clean:  ## remove what the other targets made
-	rm -rf $(VENV) $(SPARK4) "$(DEMO_DIR)" build lib/*.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(CHECKOV) $(SPARK4) "$(DEMO_DIR)" build dist lib/*.egg-info .mypy_cache .ruff_cache .pytest_cache
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "astrolake needs Python 3.11 to 3.13 on PATH" >&2; exit 1; }
@@ -65,6 +75,12 @@ $(VENV)/.dev: pyproject.toml glue/constraints.txt | $(VENV)/bin/python
 	@$(PIP) --editable '.[dev]'
 	@$(PIP) --no-deps pz-rail-base || echo "no pz-rail-base: tests of the COSMOS templates will be skipped" >&2
 	@touch $@ $(VENV)/.run
+
+$(CHECKOV)/.ready: | $(VENV)/bin/python
+	@echo "installing checkov into $(CHECKOV) (once)"
+	@$(VENV)/bin/python -m venv $(CHECKOV)
+	@$(CHECKOV)/bin/python -m pip --disable-pip-version-check install --quiet 'checkov>=3.2,<4'
+	@touch $@
 
 # The same versions of all but Spark.
 $(SPARK4)/.dev: pyproject.toml glue/constraints.txt | $(VENV)/bin/python

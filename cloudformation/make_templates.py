@@ -102,7 +102,7 @@ def catalog_tables() -> dict[str, Any]:
             },
             "LakeCrawler": {"Type": "AWS::Glue::Crawler", "Properties": crawler},
         },
-        "Outputs": {"SourcesTable": {"Value": _ref("Sources")}, "Crawler": {"Value": _ref("LakeCrawler")}},
+        "Outputs": {"SourcesTable": {"Value": SOURCES.name}, "Crawler": {"Value": crawler["Name"]}},
     }
 
 

@@ -91,8 +91,8 @@ def _parser() -> argparse.ArgumentParser:
         help="another seed gives another sky",
     )
     demo.set_defaults(command=_demo)
-    cli_cost.add_parser(commands)
     add_aws_commands(commands)
+    cli_cost.add_parser(commands)
     return parser
 
 

@@ -19,10 +19,11 @@ def add_aws_commands(commands: Any) -> None:
 def _add_setup(commands: Any) -> None:
     parser = _command(commands, "setup", "cli_aws_stack", "make or change the stack on AWS")
     _stack(parser)
-    parser.add_argument("--tier", choices=("serverless", "full"), default="serverless")
+    parser.add_argument("--tier", choices=("serverless", "full"), default="", help="serverless if new")
     parser.add_argument("--environment", choices=("dev", "prod"), default="dev")
     parser.add_argument("--alert-email", default="", help="address that alerts are sent to")
     parser.add_argument("--dry-run", action="store_true", help="show what would be done, change nothing")
+    parser.add_argument("--artifacts-only", action="store_true", help="upload what the stack needs, no more")
     parser.add_argument("--checkout", default=".", help="directory with cloudformation/, jobs/ and dist/")
     parser.add_argument("--artifacts-bucket", default="", help="in place of <project>-artifacts-...")
     parser.add_argument("--vpc-id", default="", help="in place of the region's default VPC")

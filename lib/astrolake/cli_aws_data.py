@@ -38,6 +38,8 @@ from astrolake.lake.sql_params import Value, bind, cone_ranges
 from astrolake.redact import redact
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\Z", re.ASCII)
+#: Exit code of a command that Ctrl-C ended, as shells have it.
+_INTERRUPTED = 130
 _PAGE_ROWS, _TABLE_ROWS = 10_000, 1000
 
 
@@ -150,7 +152,11 @@ def query(args: argparse.Namespace) -> int:
     session = make_session(args.region, args.profile)
     if args.local:
         return _query_local(args, bind(sql, params, names), session)
-    state = run_athena(sql, params, names, _target(args, session), session, _show_state)
+    try:
+        state = run_athena(sql, params, names, _target(args, session), session, _show_state)
+    except KeyboardInterrupt:
+        _say("\nthe query is cancelled")
+        return _INTERRUPTED
     _say(
         f"query {state.query_id}: {state.seconds:.1f} s, {state.scanned_bytes / 1e6:.1f} MB scanned, "
         f"USD {query_cost_usd(state.scanned_bytes):.5f}"

@@ -36,14 +36,14 @@ def setup(args: argparse.Namespace) -> int:
     account = check_account(session)
     wishes = _wishes(args)
     planned = prepare_setup(wishes, account, session)
-    print(f"credentials: valid; region: {account.region}; stack: {wishes.stack}, {wishes.tier} tier")
+    print(f"credentials: valid; region: {account.region}; stack: {wishes.stack}, {planned.tier} tier")
     _print_artifacts(planned)
     if args.dry_run:
         return _dry_run(planned, wishes, session)
     if planned.missing:
         names = ", ".join(item.name for item in planned.missing)
         raise BadArguments(
-            f"the {wishes.tier} tier needs {names}: build what is missing, then run setup again"
+            f"the {planned.tier} tier needs {names}: build what is missing, then run setup again"
         )
     made = ensure_artifacts_bucket(planned.bucket, session)
     print(f"artifacts bucket: {planned.bucket} ({'made' if made else 'there'})")
@@ -51,6 +51,8 @@ def setup(args: argparse.Namespace) -> int:
     path = wishes.checkout / "dist" / f"parameters-{wishes.stack}.json"
     write_parameters(planned, path)
     print(f"parameters: {path}")
+    if args.artifacts_only:
+        return 0
     change_set, changes = plan_changes(planned.plan, session)
     if not change_set:
         print("no changes: the stack is as planned")
@@ -95,7 +97,7 @@ def _dry_run(planned: Setup, wishes: Wishes, session: Any) -> int:
     stack = find_stack(wishes.stack, session)
     if stack is None or stack.status == "REVIEW_IN_PROGRESS":
         print(f"would make the bucket {planned.bucket} where it is missing, and the stack {wishes.stack} of")
-        for kind, number in sorted(count_resources(wishes.checkout, wishes.tier).items()):
+        for kind, number in sorted(count_resources(wishes.checkout, planned.tier).items()):
             print(f"  {number:3d} {kind}")
         return 0
     change_set, changes = plan_changes(planned.plan, session)

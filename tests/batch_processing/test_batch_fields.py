@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import boto3
 import pandas as pd
@@ -285,7 +286,7 @@ def test_a_step_that_fails_is_tried_again(monkeypatch, tmp_path):
     monkeypatch.setattr(
         "astrolake.job.main", lambda job, words: ran.append((job.name, words)) or codes.pop(0)
     )
-    monkeypatch.setattr(entrypoint.time, "sleep", paused.append)
+    monkeypatch.setattr(entrypoint, "time", SimpleNamespace(sleep=paused.append))
     step = ["step", "publish_tables", "--", "--lake", str(tmp_path)]
     assert entrypoint.main(step, {"LAKE": "elsewhere"}) == 0
     assert ran == [("publish_tables", ["--lake", str(tmp_path)])] * 3

@@ -115,3 +115,39 @@ def test_no_event_at_all_is_a_problem(event):
     (message,) = parse_event(event)
     assert not message.uploads
     assert len(message.problems) == 1
+
+
+def test_what_is_nested_too_deep_takes_no_neighbour_with_it():
+    deep = "[" * 100_000 + "]" * 100_000
+    good = queued({"Records": [record("a.fits")]}, "m3")
+    event = {"Records": [queued(deep, "m1"), queued({"Type": "Notification", "Message": deep}, "m2"), good]}
+    first, second, third = parse_event(event)
+    assert "is no JSON" in first.problems[0]
+    assert "message of SNS is no JSON" in second.problems[0]
+    assert [upload.key for upload in third.uploads] == ["a.fits"]
+
+
+def test_a_record_that_cannot_be_shown_is_a_problem_beside_its_neighbours():
+    deep: dict = {}
+    inner = deep
+    for _ in range(5000):
+        inner["x"] = inner = {}
+    (message,) = parse_event({"Records": [deep, record("a.fits")]})
+    assert [upload.key for upload in message.uploads] == ["a.fits"]
+    assert "nested too deep" in message.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("bucket", "key", "why"),
+    [
+        ("sky", "a\ud800.fits", "no Unicode"),
+        ("sky", "é" * 510 + ".fits", "1025 bytes"),
+        ("../sky", "a.fits", "no name of a bucket"),
+        ("the sky", "a.fits", "no name of a bucket"),
+    ],
+)
+def test_names_that_s3_cannot_have_are_problems_and_no_images(bucket, key, why):
+    (message,) = parse_event({"bucket": bucket, "key": key})
+    assert not message.uploads
+    assert why in message.problems[0]
+    message.problems[0].encode()

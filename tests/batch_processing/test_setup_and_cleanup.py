@@ -1,10 +1,12 @@
 """A stack is made from a checkout, found unchanged the second time, and deleted with all that it holds."""
 
+import importlib.util
 import io
 import json
+from pathlib import Path
 
 import pytest
-from moto.cloudformation.models import ChangeSet
+from moto.s3.models import s3_backends
 
 from astrolake import __version__
 from astrolake.batch_processing.artifacts import collect_artifacts
@@ -13,6 +15,7 @@ from astrolake.batch_processing.cleanup import empty_bucket
 from astrolake.batch_processing.stacks import find_stack
 from astrolake.cli import main
 
+REPOSITORY = Path(__file__).parents[2]
 ROOT = """AWSTemplateFormatVersion: '2010-09-09'
 Parameters:
   ProjectName: {Type: String}
@@ -40,8 +43,8 @@ Resources:
     Properties:
       TopicName: !Sub '${ProjectName}-${Environment}-alerts'
 Outputs:
-  SurveyImagesBucket:
-    Value: !GetAtt Storage.Outputs.Images
+  AlertsTopicArn:
+    Value: !Ref Topic
 """
 STORAGE = """AWSTemplateFormatVersion: '2010-09-09'
 Parameters:
@@ -74,15 +77,6 @@ ARTIFACTS = "astrolake-artifacts-123456789012-us-east-1"
 def checkout(tmp_path, aws, monkeypatch):
     # moto applies a Deny without its condition, and would refuse all calls to a bucket that wants TLS.
     monkeypatch.setattr("moto.s3.models.FakeBucket.get_permission", lambda *args: None)
-    apply = ChangeSet.apply
-
-    def apply_with_outputs(change_set):
-        # moto gives a stack that a change set made no outputs.
-        apply(change_set)
-        change_set.stack.template_dict = change_set.template_dict
-        change_set.stack.output_map = change_set.stack._create_output_map()
-
-    monkeypatch.setattr(ChangeSet, "apply", apply_with_outputs)
     root = tmp_path / "checkout"
     for folder in ("cloudformation", "jobs", "dist"):
         (root / folder).mkdir(parents=True)
@@ -104,7 +98,7 @@ def setup(checkout, *flags):
 def test_the_stack_is_made_once(checkout, capsys):
     assert setup(checkout, "--alert-email", "night@example.org") == 0
     printed = capsys.readouterr()
-    assert f"SurveyImagesBucket = {IMAGES}" in printed.out
+    assert "add     Storage (AWS::CloudFormation::Stack)" in printed.out
     assert "create_complete" in printed.err
     assert f"missing: dist/astrolake-{__version__}.gluewheels.zip (not needed for this tier)" in printed.out
 
@@ -118,7 +112,19 @@ def test_the_stack_is_made_once(checkout, capsys):
     again = capsys.readouterr().out
     assert "no changes: the stack is as planned" in again
     assert "artifacts: 0 uploaded" in again
-    assert f"SurveyImagesBucket = {IMAGES}" in again
+
+
+def test_the_parameters_file_is_that_of_create_stack(checkout, capsys):
+    assert setup(checkout, "--artifacts-only") == 0
+    cloudformation = make_client("cloudformation")
+    assert cloudformation.describe_stacks()["Stacks"] == []
+    parameters = json.loads((checkout / "dist" / "parameters-sky-survey-stack.json").read_text())
+    cloudformation.create_stack(StackName="sky-survey-stack", TemplateBody=ROOT, Parameters=parameters)
+    capsys.readouterr()
+    assert setup(checkout) == 0
+    printed = capsys.readouterr().out
+    assert "no changes: the stack is as planned" in printed
+    assert "AlertsTopicArn = arn:aws:sns:us-east-1:123456789012:astrolake-dev-alerts" in printed
 
 
 def test_other_code_is_another_prefix_and_an_update(checkout, capsys):
@@ -162,7 +168,7 @@ def test_what_is_missing_is_said_before_anything_is_made(checkout, capsys):
     (checkout / "dist" / f"astrolake-lambda-{__version__}.zip").unlink()
     assert setup(checkout) == 2
     printed = capsys.readouterr()
-    assert "needed); build it: python lambda/build.py" in printed.out
+    assert "needed); build it: python lambda/pack_zip.py" in printed.out
     assert f"dist/astrolake-lambda-{__version__}.zip" in printed.err
     assert setup(checkout.parent) == 2
     assert "has no cloudformation/astronomy-stack.yml" in capsys.readouterr().err
@@ -269,7 +275,41 @@ def test_more_versions_than_a_page_are_deleted(aws):
     s3 = make_client("s3")
     s3.create_bucket(Bucket="full")
     s3.put_bucket_versioning(Bucket="full", VersioningConfiguration={"Status": "Enabled"})
+    # Without a call for each: the server is in this process.
+    backend = s3_backends["123456789012"]["aws"]
     for number in range(1005):
-        s3.put_object(Bucket="full", Key=f"{number % 7}", Body=b"")
+        backend.put_object("full", f"{number % 7}", b"")
     assert empty_bucket("full") == 1005
     assert "Versions" not in s3.list_object_versions(Bucket="full")
+
+
+def test_archives_are_packed_where_setup_looks_for_them(checkout, monkeypatch, capsys):
+    spec = importlib.util.spec_from_file_location("pack_zip", REPOSITORY / "lambda" / "pack_zip.py")
+    pack_zip = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(pack_zip)
+    monkeypatch.setattr(pack_zip, "ROOT", checkout)
+    monkeypatch.setattr(
+        pack_zip, "build_tree", lambda tree: (tree.mkdir(), (tree / "a").write_bytes(b"code"))
+    )
+    monkeypatch.setattr("sys.argv", ["pack_zip.py"])
+    for archive in (checkout / "dist").glob("*.zip"):
+        archive.unlink()
+    needed = [missing.name for missing in collect_artifacts(checkout, full=False).missing if missing.needed]
+    assert needed == [f"dist/astrolake-lambda-{__version__}.zip"]
+    pack_zip.main()
+    assert not any(missing.needed for missing in collect_artifacts(checkout, full=False).missing)
+
+
+def test_what_was_chosen_before_stays(checkout, capsys):
+    for name in (f"astrolake-{__version__}.gluewheels.zip", f"pyspark_astrolake-{__version__}.tar.gz"):
+        (checkout / "dist" / name).write_bytes(b"archive")
+    assert setup(checkout, "--tier", "full", "--alert-email", "night@example.org") == 0
+    capsys.readouterr()
+    assert setup(checkout) == 0
+    printed = capsys.readouterr().out
+    assert "full tier" in printed
+    assert "no changes" in printed
+    assert setup(checkout, "--environment", "prod") == 2
+    assert "is one of dev" in capsys.readouterr().err
+    values = find_stack("sky-survey-stack").parameters
+    assert (values["AlertEmail"], values["EnableBatch"]) == ("night@example.org", "true")

@@ -66,5 +66,6 @@ def _lifecycle_rule(rule: dict[str, Any]) -> dict[str, Any]:
     """Return a rule with its filter and expiration apart, as the API has them."""
     rest = dict(rule)
     filters = {key: rest.pop(key) for key in ("Prefix", "ObjectSizeGreaterThan") if key in rest}
-    days = rest.pop("ExpirationInDays", None)
-    return rest | {"Filter": filters or {"Prefix": ""}} | ({"Expiration": {"Days": days}} if days else {})
+    names = {"ExpirationInDays": "Days", "ExpiredObjectDeleteMarker": "ExpiredObjectDeleteMarker"}
+    expiration = {name: rest.pop(key) for key, name in names.items() if key in rest}
+    return rest | {"Filter": filters or {"Prefix": ""}} | ({"Expiration": expiration} if expiration else {})

@@ -3,6 +3,7 @@
 import base64
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ class RenderError(Exception):
     """A template that CloudFormation would refuse."""
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
     """YAML with CloudFormation's short functions."""
 
 
@@ -51,7 +52,12 @@ _Loader.add_multi_constructor("!", _short)
 
 def load_template(path: Path) -> dict[str, Any]:
     """Return a template with every function in its long form."""
-    return yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    return _parsed(path.read_text(encoding="utf-8"))
+
+
+@cache
+def _parsed(text: str) -> dict[str, Any]:
+    return yaml.load(text, _Loader)
 
 
 def rendered_resources(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from astrolake.batch_processing.aws import aws_errors, make_client, make_session
+from astrolake.batch_processing.prices import athena_tb, load_prices
 from astrolake.errors import AstrolakeError, BadArguments, MissingDependency
 from astrolake.lake.sql_params import Value, athena_parameters, literal
 from astrolake.redact import redact
@@ -18,9 +19,7 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks at a query: the first, how they grow, the longest.
 _FIRST_S, _GROWTH, _LONGEST_S = 0.25, 1.5, 5.0
-_USD_PER_TIB = 5.0
-#: Athena charges a query for at least so much.
-_LEAST_BYTES = 10 * 2**20
+_PRICE = "athena.scan"
 #: Athena takes parameters of so many characters.
 _VALUE_CHARACTERS = 1024
 _MOST_PARAMETERS = 25
@@ -241,11 +240,13 @@ def _text_pages(
         yield pd.DataFrame(rows, columns=names)
 
 
-def query_cost_usd(scanned_bytes: int, usd_per_tib: float = _USD_PER_TIB) -> float:
-    """Return what a query costs: by bytes scanned, at least 10 MiB; statements that scan nothing are free."""
+def query_cost_usd(scanned_bytes: int) -> float:
+    """Return what a query costs by the price list: statements that scan nothing are free."""
     if not scanned_bytes:
         return 0.0
-    return max(scanned_bytes, _LEAST_BYTES) / 2**40 * usd_per_tib
+    prices = load_prices()
+    least_mb = int(prices.entry(_PRICE)["minimum_mb"])
+    return prices.usd(_PRICE, athena_tb(1, scanned_bytes / 2**30, least_mb))
 
 
 def quicksight_manifest(result_uri: str) -> dict[str, Any]:

@@ -268,19 +268,25 @@ def _delete_stack(
         failed = f": {redact(event.reason)}" if event.is_failure else ""
         report(f"{event.status.lower()} {event.logical_id}{failed}")
 
-    left: Stack | None = stack
+    failed: list[str] = []
+    status = ""
     for settings in ({}, {"DeletionMode": "FORCE_DELETE_STACK"}):
         seen = newest_event(stack.stack_id, session)
         with aws_errors(f"delete stack {stack.name}"):
             client.delete_stack(StackName=stack.stack_id, **settings)
         left = wait_for_stack(stack.stack_id, session, tell, seen, sleep)
         if left is None:
-            return []
-        # Forcing leaves alone what cannot be deleted, such as buckets that shall be kept.
-    failed = [item for item in stack_resources(stack.stack_id, session) if item.status == "DELETE_FAILED"]
-    return [f"stack {stack.name}: {left.status if left else ''}"] + [
-        f"{item.resource_type} {item.physical_id}" for item in failed
-    ]
+            # Forcing forgets what cannot be deleted: nobody else would tell of it.
+            return failed
+        status = left.status
+        found = stack_resources(stack.stack_id, session)
+        # Buckets, which may be kept, are looked at by themselves.
+        failed = [
+            f"{item.resource_type} {item.physical_id}: could not be deleted with the stack"
+            for item in found
+            if item.status == "DELETE_FAILED" and item.resource_type != _BUCKET
+        ]
+    return [f"stack {stack.name}: {status}", *failed]
 
 
 def _bucket_exists(bucket: str, session: boto3.session.Session | None) -> bool:

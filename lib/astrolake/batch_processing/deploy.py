@@ -97,7 +97,7 @@ def plan_changes(plan: Plan, session: boto3.session.Session | None = None) -> tu
             TemplateBody=plan.template,
             Parameters=parameter_list(plan.parameters),
             Capabilities=["CAPABILITY_NAMED_IAM"],
-            Tags=[{"Key": "project", "Value": "astrolake"}],
+            Tags=_tags(plan.parameters),
         )
         if not _ready(client, made["Id"]):
             client.delete_change_set(ChangeSetName=made["Id"])
@@ -209,6 +209,12 @@ def describe_failures(name: str, seen: str = "", session: boto3.session.Session 
 def parameter_list(parameters: Mapping[str, str]) -> list[dict[str, str]]:
     """Return parameters in the form of create-stack."""
     return [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()]
+
+
+def _tags(parameters: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return the tags of the nested stacks, spelt as there: IAM takes no two that differ in case alone."""
+    values = {"Project": parameters.get("ProjectName"), "Environment": parameters.get("Environment")}
+    return [{"Key": key, "Value": value} for key, value in values.items() if value]
 
 
 def _check_changeable(stack: Stack) -> None:

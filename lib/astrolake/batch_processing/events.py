@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,11 @@ from astrolake.errors import BadInput
 _NEWS = ("ObjectCreated", "ObjectRemoved", "ObjectRestore:Completed", "LifecycleExpiration")
 _EVENTBRIDGE_NEWS = ("Object Created", "Object Deleted", "Object Restore Completed")
 _SHOWN = 200
+#: Names that S3 can have: what has others is nowhere, and asking for it again would not help.
+_BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}|arn:[^\s]{1,300}")
+_KEY_BYTES = 1024
+#: What `json.loads` raises for a text that is none, or is nested deeper than Python's stack.
+_NO_JSON = (TypeError, ValueError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,7 @@ def _queued(record: Any) -> Message:
     message_id = str(record.get("messageId", ""))
     try:
         body = json.loads(record.get("body") or "")
-    except (TypeError, ValueError) as error:
+    except _NO_JSON as error:
         return Message(message_id, problems=(f"the body is no JSON ({error}): {_shown(record.get('body'))}",))
     return _message(message_id, body)
 
@@ -117,9 +123,11 @@ def _uploads(body: Any) -> Iterator[Upload | BadInput]:
         return
     elif body.get("Type") == "Notification" and "Message" in body:
         try:
-            yield from _uploads(json.loads(body["Message"]))
-        except (TypeError, ValueError) as error:
+            inner = json.loads(body["Message"])
+        except _NO_JSON as error:
             yield BadInput(f"the message of SNS is no JSON ({error}): {_shown(body['Message'])}")
+        else:
+            yield from _uploads(inner)
     elif isinstance(body.get("Records"), list):
         for record in body["Records"]:
             yield from _checked(_of_notification, record)
@@ -161,20 +169,27 @@ def _of_eventbridge(event: Any) -> Upload:
 
 
 def _of_request(body: Any) -> Upload:
-    return Upload(_text(body, "bucket"), _text(body, "key"), event="request")
+    return _possible(Upload(_text(body, "bucket"), _text(body, "key"), event="request"))
 
 
 def _upload(bucket: Any, found: Mapping[str, Any], key: str, event: str) -> Upload:
     etag = found.get("eTag", found.get("etag", ""))
     version = found.get("versionId", found.get("version-id", ""))
-    return Upload(
-        _text(bucket, "name"),
-        key,
-        str(etag).strip('"'),
-        str(version or ""),
-        str(found.get("sequencer", "")),
-        event,
-    )
+    sequencer = str(found.get("sequencer", ""))
+    name = _text(bucket, "name")
+    return _possible(Upload(name, key, str(etag).strip('"'), str(version or ""), sequencer, event))
+
+
+def _possible(upload: Upload) -> Upload:
+    if not _BUCKET.fullmatch(upload.bucket):
+        raise BadInput(f"{_shown(upload.bucket)} is no name of a bucket")
+    try:
+        n_bytes = len(upload.key.encode())
+    except UnicodeEncodeError as error:
+        raise BadInput(f"the key is no Unicode text ({error.reason}): {upload.key!a}") from error
+    if n_bytes > _KEY_BYTES:
+        raise BadInput(f"a key of {n_bytes} bytes, S3 has {_KEY_BYTES} at most: {_shown(upload.key)}")
+    return upload
 
 
 def _get(record: Any, name: str) -> Any:
@@ -191,5 +206,8 @@ def _text(record: Any, name: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    try:
+        text = value if isinstance(value, str) else json.dumps(value, default=str)
+    except RecursionError:
+        text = f"{type(value).__name__}, nested too deep to be shown"
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."

@@ -136,7 +136,7 @@ def _rows(image: Mapping[str, Any], uri: str, run_id: str, options: CatalogOptio
     image = {**image, "image_id": image_id(uri, image["hdu"])}
     try:
         found = image_sources(image, (), options.extraction, options.aperture_radii_arcsec)
-    except (BadInput, MemoryError):
+    except (BadInput, MemoryError, ImportError):
         raise
     except Exception as error:  # what an odd image makes the kernels raise, it makes them raise each time
         _LOG.exception("%s#%s cannot be measured", uri, image["hdu"])

@@ -14,7 +14,7 @@ from astrolake import __version__
 from astrolake.batch_processing.account import Account, Network, default_network
 from astrolake.batch_processing.artifacts import ROOT_TEMPLATE, Artifacts, Missing, collect_artifacts
 from astrolake.batch_processing.deploy import Plan, parameter_list
-from astrolake.batch_processing.stacks import DEFAULT_STACK
+from astrolake.batch_processing.stacks import DEFAULT_STACK, find_stack
 from astrolake.errors import BadArguments
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ _TIERS = {
 }
 TIERS = tuple(_TIERS)
 _ENVIRONMENT_FILES = {"dev": "parameters.json", "prod": "parameters-prod.json"}
+_PARAMETER = re.compile(r"^  (\w+):", re.MULTILINE)
 _RESOURCE_TYPE = re.compile(r"^ {4}Type: (AWS::\S+|Custom::\S+)", re.MULTILINE)
 #: Parts of the stack that the serverless tier leaves out.
 _FULL_ONLY = ("etl", "batch", "emr", "ml")
@@ -40,11 +41,11 @@ class Wishes:
     checkout : Path
     stack : str
     tier : str
-        serverless or full.
+        serverless or full; empty keeps that of the stack, serverless for a new one.
     environment : str
         dev or prod; decides which file the values start from.
     alert_email : str
-        Empty keeps what the file, or the stack, says.
+        Empty keeps what the stack, or the file, says.
     network : Network
         Empty means the region's default VPC.
     artifacts_bucket : str
@@ -55,7 +56,7 @@ class Wishes:
 
     checkout: Path
     stack: str = DEFAULT_STACK
-    tier: str = "serverless"
+    tier: str = ""
     environment: str = "dev"
     alert_email: str = ""
     network: Network = field(default_factory=Network)
@@ -70,12 +71,14 @@ class Setup:
     Parameters
     ----------
     plan : Plan
+    tier : str
     artifacts : Artifacts
     bucket : str
         Of the artifacts.
     """
 
     plan: Plan
+    tier: str
     artifacts: Artifacts
     bucket: str
 
@@ -88,21 +91,31 @@ class Setup:
 def prepare_setup(wishes: Wishes, account: Account, session: boto3.session.Session | None = None) -> Setup:
     """Return the plan of a stack; nothing is made.
 
+    Parameters of a stack that is there stay where neither the wishes nor the file speak of them.
+
     Raises
     ------
     BadArguments
-        When there is no checkout, the parameters file is damaged, or the full tier has no network.
+        When there is no checkout, the parameters file is damaged, the full tier has no network, or the
+        stack is one of another environment.
     """
-    full = wishes.tier == "full"
-    artifacts = collect_artifacts(wishes.checkout, full)
+    there = find_stack(wishes.stack, session)
+    before = there.parameters if there is not None else {}
+    if before.get("Environment", wishes.environment) != wishes.environment:
+        raise BadArguments(
+            f"stack {wishes.stack} is one of {before['Environment']}: say so with --environment"
+        )
+    tier = wishes.tier or ("full" if before.get("EnableBatch") == "true" else "serverless")
+    artifacts = collect_artifacts(wishes.checkout, tier == "full")
     values = read_parameters(wishes.checkout / "cloudformation" / _ENVIRONMENT_FILES[wishes.environment])
     template = (wishes.checkout / ROOT_TEMPLATE).read_text(encoding="utf-8")
+    declared = set(_PARAMETER.findall(template.partition("\nResources:")[0]))
+    kept = {name: value for name, value in before.items() if name in declared and name not in values}
     project = wishes.values.get("ProjectName", values.get("ProjectName", "astrolake"))
     bucket = wishes.artifacts_bucket or f"{project}-artifacts-{account.account_id}-{account.region}"
-    network = wishes.network if wishes.network.vpc_id or not full else default_network(session)
-    if full and not (network.vpc_id and network.subnet_ids):
-        raise BadArguments("the region has no default VPC with subnets: give --vpc-id and --subnet-ids")
-    values |= _TIERS[wishes.tier] | {
+    network = _network(wishes, tier, session)
+    values = kept | values | _TIERS[tier]
+    values |= {
         "Environment": wishes.environment,
         "LibraryVersion": __version__,
         "ArtifactsBucket": bucket,
@@ -113,7 +126,16 @@ def prepare_setup(wishes: Wishes, account: Account, session: boto3.session.Sessi
     if wishes.alert_email:
         values["AlertEmail"] = wishes.alert_email
     values |= wishes.values
-    return Setup(Plan(wishes.stack, template, values), artifacts, bucket)
+    return Setup(Plan(wishes.stack, template, values), tier, artifacts, bucket)
+
+
+def _network(wishes: Wishes, tier: str, session: boto3.session.Session | None) -> Network:
+    if wishes.network.vpc_id or tier != "full":
+        return wishes.network
+    network = default_network(session)
+    if not (network.vpc_id and network.subnet_ids):
+        raise BadArguments("the region has no default VPC with subnets: give --vpc-id and --subnet-ids")
+    return network
 
 
 def read_parameters(path: Path) -> dict[str, str]:

@@ -92,9 +92,11 @@ def _below(path: Path, start: str, every_file: bool) -> Iterator[LocalFile]:
                 found = True
                 local = Path(folder, name)
                 yield LocalFile(local, start + local.relative_to(path).as_posix())
+    if not found and every_file:
+        raise BadArguments(f"{path} holds no file")
     if not found:
         raise BadArguments(
-            f"{path} holds no {'file' if every_file else 'image (' + ', '.join(IMAGE_SUFFIXES) + ')'}"
+            f"{path} holds no image ({', '.join(IMAGE_SUFFIXES)}); --every-file takes all files"
         )
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from astrolake.errors import BadArguments
-from astrolake.lake.reader import RegionReader
 from astrolake.photometry.flags import Flag
 from astrolake.photometry.measure import Columns
 from astrolake.photometry.stellar_locus import UNFIT
@@ -20,8 +19,10 @@ from astrolake.schema.arrow import float_column
 from astrolake.sky.epoch import julian_year, propagate
 from astrolake.sky.matching import match
 from astrolake.sky.positions import Matches, Positions
-from astrolake.sky.region import Cone
 from astrolake.sky.separation import separation_arcsec
+
+if TYPE_CHECKING:
+    from astrolake.lake.reader import RegionReader
 
 #: How far an image may be off its reference, and how far a source off its star once that is corrected.
 SEARCH_ARCSEC, SAME_ARCSEC = 3.0, 1.0
@@ -137,6 +138,8 @@ class Reference:
 
     def stars(self, image: Mapping[str, Any]) -> ReferenceStars:
         """Return the stars around an image (a row of `images` with a WCS)."""
+        from astrolake.sky.region import Cone
+
         band = image["band"]
         corners = np.asarray(image["corners_ra"]), np.asarray(image["corners_dec"])
         reach = separation_arcsec(image["ra"], image["dec"], *corners).max() * 1.01 + 60.0
