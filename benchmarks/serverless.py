@@ -1,6 +1,6 @@
 """Cold start, time and memory of the function for uploaded images, from the archive that Lambda gets.
 
-    python lambda/pack_zip.py && python benchmarks/serverless.py
+    make lambda-zip && python benchmarks/serverless.py
 
 Each size runs in a process of its own that has the unpacked archive and boto3 and nothing else, on one
 core, against moto. Images hold noise and as many stars as a field of SDSS (200 for a megapixel).

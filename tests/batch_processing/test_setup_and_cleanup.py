@@ -168,7 +168,7 @@ def test_what_is_missing_is_said_before_anything_is_made(checkout, capsys):
     (checkout / "dist" / f"astrolake-lambda-{__version__}.zip").unlink()
     assert setup(checkout) == 2
     printed = capsys.readouterr()
-    assert "needed); build it: python lambda/pack_zip.py" in printed.out
+    assert "needed); build it: make lambda-zip" in printed.out
     assert f"dist/astrolake-lambda-{__version__}.zip" in printed.err
     assert setup(checkout.parent) == 2
     assert "has no cloudformation/astronomy-stack.yml" in capsys.readouterr().err
