@@ -275,3 +275,8 @@ def test_more_versions_than_a_page_are_deleted(aws):
         s3.put_object(Bucket="full", Key=f"{number % 7}", Body=b"")
     assert empty_bucket("full") == 1005
     assert "Versions" not in s3.list_object_versions(Bucket="full")
+
+
+def test_a_stack_has_no_name_that_leads_out_of_dist(checkout, capsys):
+    assert main(["setup", "--checkout", str(checkout), "--stack", "../../x"]) == 2
+    assert "--stack '../../x'" in capsys.readouterr().err
