@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -28,6 +29,8 @@ from astrolake.batch_processing.setup import (
 from astrolake.batch_processing.stacks import Stack, find_stack
 from astrolake.errors import BadArguments
 from astrolake.redact import redact
+
+_STACK = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,127}")
 
 
 def setup(args: argparse.Namespace) -> int:
@@ -70,6 +73,11 @@ def _wishes(args: argparse.Namespace) -> Wishes:
         if not equals or not name.isalnum():
             raise BadArguments(f"--set {pair!r}: write PARAMETER=VALUE")
         values[name] = value
+    # It becomes the name of a file, too.
+    if not _STACK.fullmatch(args.stack):
+        raise BadArguments(
+            f"--stack {args.stack!r}: letters, digits and hyphens, a letter first, 128 at most"
+        )
     if bool(args.vpc_id) != bool(args.subnet_ids):
         raise BadArguments("give both --vpc-id and --subnet-ids, or neither")
     return Wishes(

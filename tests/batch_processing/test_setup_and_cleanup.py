@@ -313,3 +313,8 @@ def test_what_was_chosen_before_stays(checkout, capsys):
     assert "is one of dev" in capsys.readouterr().err
     values = find_stack("sky-survey-stack").parameters
     assert (values["AlertEmail"], values["EnableBatch"]) == ("night@example.org", "true")
+
+
+def test_a_stack_has_no_name_that_leads_out_of_dist(checkout, capsys):
+    assert main(["setup", "--checkout", str(checkout), "--stack", "../../x"]) == 2
+    assert "--stack '../../x'" in capsys.readouterr().err
