@@ -244,6 +244,30 @@ def test_artifacts_of_another_stack_are_left_alone(checkout, capsys):
     assert [bucket["Name"] for bucket in make_client("s3").list_buckets()["Buckets"]] == [ARTIFACTS]
 
 
+def test_a_bucket_of_artifacts_with_something_else_in_it_stays(checkout, capsys):
+    assert setup(checkout) == 0
+    s3 = make_client("s3")
+    s3.put_object(Bucket=ARTIFACTS, Key="thesis/data.fits", Body=b"mine")
+    capsys.readouterr()
+    assert main(["cleanup", "--yes"]) == 0
+    assert "artifacts bucket" not in capsys.readouterr().out
+    assert s3.get_object(Bucket=ARTIFACTS, Key="thesis/data.fits")["Body"].read() == b"mine"
+
+
+def test_buckets_that_were_left_are_deleted_by_name(aws, capsys):
+    s3 = make_client("s3")
+    for name in ("left-over", "mine"):
+        s3.create_bucket(Bucket=name)
+        s3.put_object(Bucket=name, Key="log", Body=b"x")
+    assert main(["cleanup", "--bucket", "left-over", "nowhere", "--yes"]) == 2
+    assert "no bucket nowhere" in capsys.readouterr().err
+    assert main(["cleanup", "--bucket", "left-over", "--dry-run"]) == 0
+    assert "bucket left-over: 1 object versions" in capsys.readouterr().out
+    assert main(["cleanup", "--bucket", "left-over"]) == 2
+    assert main(["cleanup", "--bucket", "left-over", "--yes"]) == 0
+    assert [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]] == ["mine"]
+
+
 def test_cleanup_asks(checkout, capsys, monkeypatch):
     assert setup(checkout) == 0
     monkeypatch.setattr("sys.stdin", io.StringIO("sky-survey-stack\n"))
