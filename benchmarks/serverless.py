@@ -99,7 +99,7 @@ def main() -> None:
 
 
 def measure(task: Path, runtime: Path, keys: list[str]) -> dict:
-    command = [sys.executable, "-I", "-S", "-B", "-c", CHILD, str(task), str(runtime), *keys]
+    command = ["python3.12", "-I", "-S", "-B", "-c", CHILD, str(task), str(runtime), *keys]
     told = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
     assert all(call["status"] == "done" for call in told["calls"]), told
     return told
