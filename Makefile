@@ -4,12 +4,14 @@ VENV := .venv
 # checkov pins an old boto3, so that it lives by itself.
 CHECKOV := .venv-checkov
 SPARK4 := .venv-spark4
+# The Python of the function for uploads.
+LAMBDA := .venv-lambda
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check install --quiet --constraint glue/constraints.txt
 DEMO_DIR ?= demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-platforms test-spark4 glue-wheels emr-environment check check-aws fix docs bench clean
+.PHONY: help demo test test-platforms test-spark4 glue-wheels emr-environment lambda-zip check check-aws fix docs bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 17
@@ -31,6 +33,9 @@ glue-wheels: $(VENV)/.dev  ## dist/astrolake-VERSION.gluewheels.zip for Glue
 
 emr-environment: $(VENV)/.dev  ## dist/pyspark_astrolake-VERSION.tar.gz for EMR, on this system
 	@$(PY) emr/pack_environment.py
+
+lambda-zip: $(LAMBDA)/.ready  ## dist/astrolake-lambda-VERSION.zip for Lambda; needs Python 3.12 and a C compiler
+	@$(LAMBDA)/bin/python lambda/pack_zip.py
 
 check: $(VENV)/.dev  ## format, lint, types, import rules, SQL, docs (under a minute)
 	@$(PY) -m ruff format --check .
@@ -59,7 +64,7 @@ bench: $(VENV)/.dev  ## measure extraction against a bare SEP loop
 	@$(PY) benchmarks/extraction.py
 
 clean:  ## remove what the other targets made
-	rm -rf $(VENV) $(CHECKOV) $(SPARK4) "$(DEMO_DIR)" build dist lib/*.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(CHECKOV) $(SPARK4) $(LAMBDA) "$(DEMO_DIR)" build dist lib/*.egg-info .mypy_cache .ruff_cache .pytest_cache
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "astrolake needs Python 3.11 to 3.13 on PATH" >&2; exit 1; }
@@ -89,4 +94,10 @@ $(SPARK4)/.dev: pyproject.toml glue/constraints.txt | $(VENV)/bin/python
 	@sed 's/^pyspark==.*/pyspark==4.0.2/' glue/constraints.txt > $(SPARK4)/constraints.txt
 	@$(SPARK4)/bin/python -m pip --disable-pip-version-check install --quiet --constraint $(SPARK4)/constraints.txt --editable '.[dev]'
 	@$(SPARK4)/bin/python -m pip --disable-pip-version-check install --quiet --constraint $(SPARK4)/constraints.txt --no-deps pz-rail-base
+	@touch $@
+
+$(LAMBDA)/.ready: pyproject.toml glue/constraints.txt
+	@command -v python3.12 >/dev/null || { echo "the function for uploads needs Python 3.12 on PATH" >&2; exit 1; }
+	@python3.12 -m venv $(LAMBDA)
+	@$(LAMBDA)/bin/python -m pip --disable-pip-version-check install --quiet --constraint glue/constraints.txt setuptools --editable .
 	@touch $@

@@ -183,7 +183,10 @@ def _configure_logging(level: str) -> None:
         handler.setFormatter(RedactingFormatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
         _LOG.addHandler(handler)
         _LOG.propagate = False
-    _LOG.setLevel(level.upper())
+    known = level.upper() in logging.getLevelNamesMapping()
+    _LOG.setLevel(level.upper() if known else logging.INFO)
+    if not known:
+        _LOG.warning("LOG_LEVEL %r is none of %s: INFO", level, ", ".join(logging.getLevelNamesMapping()))
 
 
 if __name__ == "__main__":

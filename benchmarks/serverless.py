@@ -1,6 +1,6 @@
 """Cold start, time and memory of the function for uploaded images, from the archive that Lambda gets.
 
-    python lambda/pack_zip.py && python benchmarks/serverless.py
+    make lambda-zip && python benchmarks/serverless.py
 
 Each size runs in a process of its own that has the unpacked archive and boto3 and nothing else, on one
 core, against moto. Images hold noise and as many stars as a field of SDSS (200 for a megapixel).
@@ -12,7 +12,6 @@ import io
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import zipfile
 from pathlib import Path
@@ -99,7 +98,7 @@ def main() -> None:
 
 
 def measure(task: Path, runtime: Path, keys: list[str]) -> dict:
-    command = [sys.executable, "-I", "-S", "-B", "-c", CHILD, str(task), str(runtime), *keys]
+    command = ["python3.12", "-I", "-S", "-B", "-c", CHILD, str(task), str(runtime), *keys]
     told = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
     assert all(call["status"] == "done" for call in told["calls"]), told
     return told

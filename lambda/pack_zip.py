@@ -1,7 +1,7 @@
 """Packs the function as a zip archive for Lambda: code, libraries cut to what it imports, compiled kernels.
 
-Run by `python lambda/pack_zip.py` in the environment that astrolake is developed in (Linux, x86-64, Python
-3.11, a C compiler). The same sources give the same bytes.
+Run by `make lambda-zip`: in an environment of the function's Python, on Linux, x86-64, with a C compiler. The
+same sources give the same bytes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ ROOT = Path(__file__).resolve().parents[1]
 HERE = ROOT / "lambda"
 #: Lambda's limit for what an archive unpacks to.
 MOST_BYTES = 250 * 1000 * 1000
-#: Lambda runs Python 3.11 on Amazon Linux 2023 (glibc 2.34).
+#: Lambda's first Python on Amazon Linux 2023 (glibc 2.34): numpy does not load on the older system of 3.11.
+PYTHON = "3.12"
 _PLATFORMS = (
     "manylinux2014_x86_64",
     "manylinux_2_17_x86_64",
@@ -85,6 +86,11 @@ def main() -> None:
 
 def build_tree(tree: Path) -> None:
     """Lay out in a new folder what the archive holds."""
+    running = "{}.{}".format(*sys.version_info)
+    if running != PYTHON:
+        sys.exit(
+            f"kernels are compiled for the Python that runs this, {running}: use {PYTHON} (make lambda-zip)"
+        )
     install(tree)
     prune(tree)
     shutil.copytree(
@@ -129,7 +135,7 @@ def install(tree: Path) -> None:
         "--only-binary=:all:",
         *platforms,
         "--python-version",
-        "3.11",
+        PYTHON,
         "--target",
         str(tree),
     ]

@@ -58,3 +58,27 @@ def test_a_traceback_is_redacted_too():
         record = logging.LogRecord("a", logging.ERROR, __file__, 1, "failed", (), sys.exc_info())
     assert "f00d" not in formatter.format(record)
     assert "ValueError" in formatter.format(record)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "GET /?next=https%3A%2F%2Fb%2Fk%3Fa%3D1%26X-Amz-Signature%3D0123SECRET",
+        '{"url": "https://b/k?a=1\\u0026X-Amz-Signature=0123SECRET"}',
+        "<a href='https://b/k?a=1&amp;X-Amz-Signature=0123SECRET'>",
+        "Authorization: AWS4-HMAC-SHA256 SignedHeaders=host, Signature=" + "0123456789abcdef" * 4,
+        "{'X-Amz-Security-Token': b'0123SECRET'}",
+        '{"Credentials": {"SecretAccessKey": "0123SECRET", "SessionToken": "0123SECRET"}}',
+        "arn%3Aaws%3Aiam%3A%3A012345678901%3Arole%2Fx",
+    ],
+)
+def test_encoded_secrets_are_hidden_too(text):
+    shown = redact(text)
+    assert "0123" not in shown
+    assert "***" in shown
+
+
+def test_a_secret_in_json_hides_no_neighbour():
+    shown = redact('{"url": "https://b/k?X-Amz-Signature=0123SECRET\\u0026x=kept", "more": "kept too"}')
+    assert "kept" in shown
+    assert "kept too" in shown

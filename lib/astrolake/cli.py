@@ -19,6 +19,7 @@ from astrolake.job import Job
 from astrolake.job import main as run_main
 from astrolake.job.args import s3_options
 from astrolake.lake.lake import Lake
+from astrolake.redact import redact
 
 #: Of the extra `sql`, which clusters do without.
 _SQL_MODULES = ("duckdb", "duckdb_extension_delta", "sqlglot")
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = _parser().parse_args(given)
         return int(args.command(args) or 0)
     except BadArguments as error:
-        print(f"astrolake: {error}", file=sys.stderr)
+        print(redact(f"astrolake: {error}"), file=sys.stderr)
         return 2
     except BrokenPipeError:
         return 1
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"astrolake: {error}: pip install 'astrolake[sql]'", file=sys.stderr)
         return 1
     except (AstrolakeError, ArrowException, DeltaError, OSError) as error:
-        print(f"astrolake: {error}", file=sys.stderr)
+        print(redact(f"astrolake: {error}"), file=sys.stderr)
         return 1
 
 

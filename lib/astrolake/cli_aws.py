@@ -114,6 +114,9 @@ def _add_cleanup(commands: Any) -> None:
     parser = _command(commands, "cleanup", "cli_aws_stack", "delete the stack and all that it holds")
     _stack(parser)
     parser.add_argument("--environment", choices=("dev", "prod"), default="dev", help="prod must be said")
+    parser.add_argument(
+        "--bucket", nargs="+", default=[], help="delete these instead, which an earlier cleanup left"
+    )
     parser.add_argument("--keep-data", action="store_true", help="keep the stack's buckets")
     parser.add_argument("--dry-run", action="store_true", help="only list what would be deleted")
     parser.add_argument("--yes", action="store_true", help="do not ask; for scripts")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import re
 import sys
 from collections import Counter
@@ -40,6 +41,9 @@ from astrolake.redact import redact
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\Z", re.ASCII)
 #: Exit code of a command that Ctrl-C ended, as shells have it.
 _INTERRUPTED = 130
+_BUCKET = re.compile(r"[A-Za-z0-9._-]{3,255}|arn:\S+")
+#: Of Athena's longest decimals.
+_DIGITS = 38
 _PAGE_ROWS, _TABLE_ROWS = 10_000, 1000
 
 
@@ -71,7 +75,7 @@ def download(args: argparse.Namespace) -> int:
 def upload(args: argparse.Namespace) -> int:
     """Upload files; exit code 1 when any of them failed."""
     session = make_session(args.region, args.profile)
-    bucket = args.bucket or stack_output(args.stack, "SurveyImagesBucket", session)
+    bucket = _images_bucket(args, session)
     files = find_files(args.paths, args.prefix, args.every_file)
     sent = skipped = failed = n_bytes = 0
     with tqdm(desc="upload", unit="file", disable=None) as bar:
@@ -79,7 +83,7 @@ def upload(args: argparse.Namespace) -> int:
             bar.update()
             if outcome.value is None:
                 failed += 1
-                tqdm.write(f"failed: {outcome.item.path}: {outcome.error}", file=sys.stderr)
+                _say(f"failed: {outcome.item.path}: {outcome.error}")
             elif outcome.value.skipped:
                 skipped += 1
             else:
@@ -94,7 +98,7 @@ def upload(args: argparse.Namespace) -> int:
 def invoke(args: argparse.Namespace) -> int:
     """Find the sources on the images of a bucket; exit code 1 when any call failed."""
     session = make_session(args.region, args.profile)
-    bucket = args.bucket or stack_output(args.stack, "SurveyImagesBucket", session)
+    bucket = _images_bucket(args, session)
     handler = _local(args, session) if args.local else _remote(args, session)
     counts: Counter[str] = Counter()
     images = list_objects(bucket, args.prefix, session)
@@ -112,6 +116,13 @@ def invoke(args: argparse.Namespace) -> int:
         f"{counts['rejected']} rejected, {counts['failed']} failed"
     )
     return 1 if counts["failed"] else 0
+
+
+def _images_bucket(args: argparse.Namespace, session: Any) -> str:
+    bucket = args.bucket or stack_output(args.stack, "SurveyImagesBucket", session)
+    if not _BUCKET.fullmatch(bucket):
+        raise BadArguments(f"--bucket {bucket!r}: give the name alone, without s3:// and slashes")
+    return str(bucket)
 
 
 def _shown(answer: dict[str, Any]) -> Counter[str]:
@@ -141,6 +152,10 @@ def _local(args: argparse.Namespace, session: Any) -> Handler:
     outputs = {} if args.catalog_bucket and args.database else stack_outputs(args.stack, session)
     bucket = args.catalog_bucket or outputs.get("SourceCatalogsBucket", "")
     settings = UploadSettings(bucket, database=args.database or outputs.get("GlueDatabase", Target.database))
+    # What fails is told as the image's outcome; without a handler it would be printed as a traceback, too.
+    logging.getLogger("astrolake").addHandler(logging.NullHandler())
+    # A bucket that is not there would fail image by image.
+    next(list_objects(bucket, session=session), None)
     ensure_sources_table(settings, session)
     return local_handler(settings, session)
 
@@ -211,7 +226,11 @@ def _value(text: str) -> Value:
         return text.lower() == "true"
     if not _NUMBER.match(text):
         return text
-    return float(text) if set(text) & set(".eE") else int(text)
+    if set(text) & set(".eE"):
+        return float(text)
+    if len(text) > _DIGITS:
+        raise BadArguments(f"a whole number of {len(text)} digits, Athena has {_DIGITS}; --text passes text")
+    return int(text)
 
 
 def _read(path: str) -> str:
@@ -270,4 +289,6 @@ def _first_rows(pages: Iterator[pa.Table], most: int | None) -> Iterator[pa.Tabl
 
 
 def _say(text: str, end: str = "\n") -> None:
-    print(redact(text), file=sys.stderr, end=end, flush=True)
+    # Names of files need not be UTF-8.
+    shown = redact(text).encode(errors="backslashreplace").decode()
+    print(shown, file=sys.stderr, end=end, flush=True)

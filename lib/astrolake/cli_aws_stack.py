@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -14,7 +15,9 @@ from astrolake.batch_processing.aws import make_session
 from astrolake.batch_processing.cleanup import (
     BucketContent,
     Inventory,
+    delete_buckets,
     delete_everything,
+    leftover_buckets,
     take_inventory,
 )
 from astrolake.batch_processing.deploy import Change, Event, drop_plan, execute_plan, plan_changes
@@ -28,6 +31,8 @@ from astrolake.batch_processing.setup import (
 from astrolake.batch_processing.stacks import Stack, find_stack
 from astrolake.errors import BadArguments
 from astrolake.redact import redact
+
+_STACK = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,127}")
 
 
 def setup(args: argparse.Namespace) -> int:
@@ -70,6 +75,11 @@ def _wishes(args: argparse.Namespace) -> Wishes:
         if not equals or not name.isalnum():
             raise BadArguments(f"--set {pair!r}: write PARAMETER=VALUE")
         values[name] = value
+    # It becomes the name of a file, too.
+    if not _STACK.fullmatch(args.stack):
+        raise BadArguments(
+            f"--stack {args.stack!r}: letters, digits and hyphens, a letter first, 128 at most"
+        )
     if bool(args.vpc_id) != bool(args.subnet_ids):
         raise BadArguments("give both --vpc-id and --subnet-ids, or neither")
     return Wishes(
@@ -129,9 +139,11 @@ def cleanup(args: argparse.Namespace) -> int:
     """List what a stack has, ask, and delete it; exit code 1 when anything remains that should not."""
     session = make_session(args.region, args.profile)
     check_account(session)
+    if args.bucket:
+        return _clean_up_buckets(args, session)
     stack = find_stack(args.stack, session)
     if stack is None or stack.status == "DELETE_COMPLETE":
-        print(f"there is no stack {args.stack}: nothing to delete")
+        print(f"there is no stack {args.stack}: nothing to delete (buckets that were left: --bucket NAME)")
         return 0
     environment = stack.parameters.get("Environment", "dev")
     if environment == "prod" and args.environment != "prod":
@@ -151,6 +163,19 @@ def cleanup(args: argparse.Namespace) -> int:
         f"stack {stack.name} is deleted" if not unwanted else f"{len(unwanted)} things could not be deleted"
     )
     return 1 if unwanted else 0
+
+
+def _clean_up_buckets(args: argparse.Namespace, session: Any) -> int:
+    for content in leftover_buckets(args.bucket, session):
+        print(f"bucket {_told(content)}")
+    if args.dry_run:
+        return 0
+    if not args.yes and not _confirmed(args.bucket[0], "first bucket"):
+        print("nothing was deleted")
+        return 1
+    for name in (remains := delete_buckets(args.bucket, session)):
+        print(f"remains: bucket {name}: objects keep arriving")
+    return 1 if remains else 0
 
 
 def _print_inventory(inventory: Inventory, keep_data: bool) -> None:
@@ -174,12 +199,11 @@ def _told(content: BucketContent) -> str:
     )
 
 
-def _confirmed(name: str) -> bool:
+def _confirmed(name: str, what: str = "stack") -> bool:
     if not sys.stdin.isatty():
         raise BadArguments("nobody can be asked here: give --yes to delete all that is listed above")
-    print(
-        f"All of this will be deleted for good. Type the stack's name ({name}) to go on: ", end="", flush=True
-    )
+    question = f"All of this will be deleted for good. Type the {what}'s name ({name}) to go on: "
+    print(question, end="", flush=True)
     return sys.stdin.readline().strip() == name
 
 

@@ -9,19 +9,26 @@ _HIDDEN = "***"
 #: Parameters of presigned URLs (Signature Version 4 and 2) whose value lets its bearer in.
 _SIGNED = r"X-Amz-(?:Signature|Credential|Security-Token)|AWSAccessKeyId|Signature|x-amz-security-token"
 _RULES = (
-    (re.compile(rf"(?i)([?&](?:{_SIGNED})=)[^&\s\"'<>]+"), rf"\1{_HIDDEN}"),
+    # In JSON the ampersand may be written \u0026, in a URL within a URL %26, in HTML &amp;.
+    (re.compile(rf"(?i)((?:[?&;]|%3F|%26|\\u0026)(?:{_SIGNED})(?:=|%3D))[^&\s\"'<>\\]+"), rf"\1{_HIDDEN}"),
+    # The header of a signed request, as botocore's debugging shows it.
+    (re.compile(r"(?i)(\bSignature=)[0-9a-f]{64}\b"), rf"\1{_HIDDEN}"),
+    (re.compile(r"(?i)(\bx-amz-security-token[\"']?\s*:\s*b?[\"']?)[^\s\"',}]+"), rf"\1{_HIDDEN}"),
     # Access key identifiers (IAM, "Understanding unique ID prefixes").
     (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), _HIDDEN),
     (
         re.compile(
-            r"(?i)\b((?:aws_)?(?:secret_access_key|session_token|access_key_id)[\"']?\s*[=:]\s*[\"']?)[^\s\"',&}]+"
+            r"(?i)\b((?:aws_)?(?:secret_?access_?key|session_?token|access_?key_?id)[\"']?\s*[=:]\s*[\"']?)[^\s\"',&}]+"
         ),
         rf"\1{_HIDDEN}",
     ),
     # The password of a URL's user.
     (re.compile(r"(?i)(\w+://[^/\s:@]+:)[^/\s@]+@"), rf"\1{_HIDDEN}@"),
     # Account numbers where they are sure to be one: elsewhere twelve digits may be a source's identifier.
-    (re.compile(r"(\barn:aws[\w-]*:[\w-]*:[\w-]*:)\d{12}\b"), rf"\1{_HIDDEN}"),
+    (
+        re.compile(r"(?i)(\barn(?::|%3A)aws[\w-]*(?:(?::|%3A)[\w-]*?){2}(?::|%3A))\d{12}(?!\d)"),
+        rf"\1{_HIDDEN}",
+    ),
     (re.compile(r"\b\d{12}(\.dkr\.ecr\.)"), rf"{_HIDDEN}\1"),
     (re.compile(r"(\.amazonaws\.com(?:\.cn)?/)\d{12}\b"), rf"\1{_HIDDEN}"),
     (re.compile(r"(-)\d{12}(-[a-z]{2}(?:-[a-z]+)+-\d\b)"), rf"\1{_HIDDEN}\2"),

@@ -179,3 +179,11 @@ def test_every_quantity_is_a_flag_and_costs_something(capsys):
         (found,) = json.loads(capsys.readouterr().out)["estimates"]
         assert found["usage"][item.name] == 70
         assert (found["total_usd"] > 0) == (item.name not in beside), item.name
+
+
+@pytest.mark.parametrize(
+    "flags", [["--galaxies", "1" + "0" * 400], ["--lambda-s", "1e308"], ["--image-mb", "1e-320"]]
+)
+def test_quantities_beyond_all_measure_are_bad_arguments(flags, capsys):
+    assert main(["cost", "--invocations", "3", *flags]) == 2
+    assert flags[0][2:].replace("-", "_") in capsys.readouterr().err

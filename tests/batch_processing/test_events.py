@@ -87,7 +87,6 @@ def test_the_test_event_of_s3_is_neither_an_image_nor_a_problem():
     [
         ({}, "no 'eventName'"),
         ("text", "no 'eventName'"),
-        (record("a.fits", "ObjectTagging:Put"), "says nothing of an image's content"),
         (record(""), "'key' is ''"),
         ({"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "sky"}}}, "no 'object'"),
         ({"eventName": "ObjectCreated:Put", "s3": {"object": {"key": "a"}}}, "no 'bucket'"),
@@ -99,6 +98,12 @@ def test_a_bad_record_does_not_take_its_neighbours_with_it(bad, reason):
     assert [upload.key for upload in message.uploads] == ["a.fits", "b.fits"]
     assert len(message.problems) == 1
     assert reason in message.problems[0]
+
+
+def test_an_event_that_is_no_news_of_content_is_no_problem():
+    (message,) = parse_event({"Records": [queued({"Records": [record("a.fits", "ObjectTagging:Put")]})]})
+    assert (message.uploads, message.problems) == ((), ())
+    assert message.ignored == ("ObjectTagging:Put says nothing of an image's content",)
 
 
 @pytest.mark.parametrize(

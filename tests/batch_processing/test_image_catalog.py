@@ -132,3 +132,15 @@ def test_a_small_file_that_unpacks_to_a_large_one_is_refused(tmp_path):
     (reject,) = catalog_of(content, tmp_path, CatalogOptions(most_bytes=1 << 20)).rejects
     assert reject.error_type == "TooLarge"
     assert (tmp_path / "unpacked").stat().st_size <= 1 << 20
+
+
+def test_an_impossible_zero_point_takes_no_neighbour_with_it(tmp_path):
+    bad, good = header(10, 0, "g"), header(10, 0, "r")
+    bad["MAGZERO"] = -1e6
+    path = tmp_path / "a.fits"
+    path.write_bytes(fits_bytes((star_image(1), bad), (star_image(1), good)))
+    found = image_catalog(path, "s3://sky/a.fits", "run")
+    assert [place[1] for place in found.tables] == ["r"]
+    assert [(reject.source, reject.error_type) for reject in found.rejects] == [
+        ("s3://sky/a.fits#1", "BadZeroPoint")
+    ]

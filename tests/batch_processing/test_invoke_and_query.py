@@ -8,6 +8,8 @@ from tier_sky import write_small_sky
 from astrolake.batch_processing.aws import make_client
 from astrolake.batch_processing.objects import list_objects
 from astrolake.cli import main
+from astrolake.cli_aws_data import query_values
+from astrolake.errors import BadArguments
 
 LOCAL = ["--local", "--catalog-bucket", "catalog", "--database", "astronomy_catalog"]
 
@@ -57,3 +59,17 @@ def test_from_files_to_answers(tier, sky, capsys):
     assert all(row["sep_arcsec"] <= 2 for row in near)
     limited = ask(capsys, "SELECT * FROM sources", "--max-rows", "3")
     assert len(limited) == 3
+
+
+def test_a_catalog_bucket_that_is_missing_is_told_once(aws, capsys):
+    make_client("s3").create_bucket(Bucket="images")
+    given = ["--catalog-bucket", "nocat", "--database", "sky"]
+    assert main(["invoke", "--bucket", "images", "--local", *given]) == 1
+    error = capsys.readouterr().err
+    assert "s3://nocat/" in error
+    assert "Traceback" not in error
+
+
+def test_a_number_longer_than_athena_has_is_a_bad_argument():
+    with pytest.raises(BadArguments, match="5000 digits"):
+        query_values(["x=" + "9" * 5000], [])

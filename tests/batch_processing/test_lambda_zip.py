@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -35,16 +34,19 @@ import handler
 answers = [handler.lambda_handler(event, None) for event in json.load(sys.stdin)]
 print(json.dumps({"answers": answers, "modules": sorted(sys.modules)}))
 """
+#: The function's Python, and the newest glibc that its system, Amazon Linux 2023, has.
+PYTHON, GLIBC = "python3.12", (2, 34)
 #: The processor for which kernels are compiled ahead of time may have other instructions than this one.
 TOLERANCE = 1e-9
 
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory) -> Path:
-    if not all(map(shutil.which, ("cc", "strip"))):
-        pytest.skip("no C compiler: kernels cannot be compiled ahead of time")
+    if missing := [tool for tool in ("cc", "strip", "make", PYTHON) if not shutil.which(tool)]:
+        pytest.skip(f"kernels cannot be compiled ahead of time without {', '.join(missing)}")
     out = tmp_path_factory.mktemp("zip")
-    subprocess.run([sys.executable, ROOT / "lambda" / "pack_zip.py", "--out", out], check=True)
+    subprocess.run(["make", "--directory", ROOT, "--silent", ".venv-lambda/.ready"], check=True)
+    subprocess.run([ROOT / ".venv-lambda/bin/python", ROOT / "lambda/pack_zip.py", "--out", out], check=True)
     (found,) = out.glob("astrolake-lambda-*.zip")
     return found
 
@@ -71,7 +73,7 @@ def runtime(tmp_path_factory) -> Path:
 
 def python(task: Path, runtime: Path, code: str, given: str = "", **environment: str) -> str:
     """Run code in an interpreter that has the standard library, the archive and boto3."""
-    command = [sys.executable, "-I", "-S", "-B", "-c", code, str(task), str(runtime)]
+    command = [PYTHON, "-I", "-S", "-B", "-c", code, str(task), str(runtime)]
     kept = {name: os.environ[name] for name in os.environ if name.startswith("AWS_") or name == "PATH"}
     done = subprocess.run(
         command, input=given, capture_output=True, text=True, env=kept | environment, check=False
@@ -88,6 +90,26 @@ def test_it_is_small_enough_and_holds_the_code(archive):
     assert not [name for name in sizes if name.startswith(("llvmlite/", "pandas/", "pyspark/"))]
     version = re.search(r"astrolake-lambda-(.+)\.zip", archive.name)[1]
     assert version == importlib.import_module("astrolake").__version__
+
+
+def test_its_libraries_load_on_the_functions_system(task):
+    libraries = [path for path in task.rglob("*.so*") if path.is_file()]
+    assert len(libraries) > 50
+    needed = {
+        path.name: max(
+            (
+                tuple(map(int, version.split(b".")))
+                for version in re.findall(rb"GLIBC_(2\.\d+)", path.read_bytes())
+            ),
+            default=(0, 0),
+        )
+        for path in libraries
+    }
+    assert {name: version for name, version in needed.items() if version > GLIBC} == {}
+    compiled = {match[1] for path in libraries if (match := re.search(r"\.cpython-(\d+)-", path.name))}
+    assert compiled == {"312"}
+    runtime = (ROOT / "cloudformation" / "serverless.yml").read_text()
+    assert f"!Ref AWS::NoValue, {PYTHON}]" in runtime
 
 
 def expected_rows(name: str, content: bytes, folder: Path) -> pa.Table:

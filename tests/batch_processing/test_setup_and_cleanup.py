@@ -168,7 +168,7 @@ def test_what_is_missing_is_said_before_anything_is_made(checkout, capsys):
     (checkout / "dist" / f"astrolake-lambda-{__version__}.zip").unlink()
     assert setup(checkout) == 2
     printed = capsys.readouterr()
-    assert "needed); build it: python lambda/pack_zip.py" in printed.out
+    assert "needed); build it: make lambda-zip" in printed.out
     assert f"dist/astrolake-lambda-{__version__}.zip" in printed.err
     assert setup(checkout.parent) == 2
     assert "has no cloudformation/astronomy-stack.yml" in capsys.readouterr().err
@@ -244,6 +244,30 @@ def test_artifacts_of_another_stack_are_left_alone(checkout, capsys):
     assert [bucket["Name"] for bucket in make_client("s3").list_buckets()["Buckets"]] == [ARTIFACTS]
 
 
+def test_a_bucket_of_artifacts_with_something_else_in_it_stays(checkout, capsys):
+    assert setup(checkout) == 0
+    s3 = make_client("s3")
+    s3.put_object(Bucket=ARTIFACTS, Key="thesis/data.fits", Body=b"mine")
+    capsys.readouterr()
+    assert main(["cleanup", "--yes"]) == 0
+    assert "artifacts bucket" not in capsys.readouterr().out
+    assert s3.get_object(Bucket=ARTIFACTS, Key="thesis/data.fits")["Body"].read() == b"mine"
+
+
+def test_buckets_that_were_left_are_deleted_by_name(aws, capsys):
+    s3 = make_client("s3")
+    for name in ("left-over", "mine"):
+        s3.create_bucket(Bucket=name)
+        s3.put_object(Bucket=name, Key="log", Body=b"x")
+    assert main(["cleanup", "--bucket", "left-over", "nowhere", "--yes"]) == 2
+    assert "no bucket nowhere" in capsys.readouterr().err
+    assert main(["cleanup", "--bucket", "left-over", "--dry-run"]) == 0
+    assert "bucket left-over: 1 object versions" in capsys.readouterr().out
+    assert main(["cleanup", "--bucket", "left-over"]) == 2
+    assert main(["cleanup", "--bucket", "left-over", "--yes"]) == 0
+    assert [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]] == ["mine"]
+
+
 def test_cleanup_asks(checkout, capsys, monkeypatch):
     assert setup(checkout) == 0
     monkeypatch.setattr("sys.stdin", io.StringIO("sky-survey-stack\n"))
@@ -313,3 +337,8 @@ def test_what_was_chosen_before_stays(checkout, capsys):
     assert "is one of dev" in capsys.readouterr().err
     values = find_stack("sky-survey-stack").parameters
     assert (values["AlertEmail"], values["EnableBatch"]) == ("night@example.org", "true")
+
+
+def test_a_stack_has_no_name_that_leads_out_of_dist(checkout, capsys):
+    assert main(["setup", "--checkout", str(checkout), "--stack", "../../x"]) == 2
+    assert "--stack '../../x'" in capsys.readouterr().err

@@ -1,13 +1,16 @@
 """Fields are submitted once, watched to their end, submitted again where they failed; arrays, too."""
 
+import os
 import re
+import subprocess
+import sys
 import time
 from collections import Counter
 from io import BytesIO
 
 import boto3
 import pytest
-from batch_world import DEFINITION, QUEUE, Ended, compute_of, make_queue
+from batch_world import DEFINITION, ENTRYPOINT, QUEUE, Ended, compute_of, make_queue
 
 from astrolake.batch_processing import SurveyProcessor
 from astrolake.batch_processing.batch_queue import Clock
@@ -322,6 +325,8 @@ def test_indices_are_packed_and_unpacked():
     assert unpack_indices("0-3,7") == [0, 1, 2, 3, 7]
     with pytest.raises(BadArguments, match="0-3,7"):
         unpack_indices("1;2")
+    with pytest.raises(BadArguments, match="no manifest has so many"):
+        unpack_indices("0-99999999999")
 
 
 def test_throttled_submissions_are_tried_again(processor, monkeypatch):
@@ -367,3 +372,13 @@ def test_a_thousand_jobs(processor, compute, containers):
     assert processor.monitor_jobs(successors, progress=False).ok
     assert len(compute.ids()) == 1020
     assert time.monotonic() - begun < 120
+
+
+def test_an_unknown_log_level_keeps_no_container_from_running():
+    environment = os.environ | {"LOG_LEVEL": "LOUD"}
+    words = [sys.executable, str(ENTRYPOINT), "step", "nope"]
+    ran = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert ran.returncode == 2
+    assert "LOG_LEVEL 'LOUD'" in ran.stderr
+    assert "no job 'nope'" in ran.stderr
+    assert "Traceback" not in ran.stderr

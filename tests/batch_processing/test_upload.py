@@ -1,6 +1,7 @@
 """Files reach S3 whole, under their relative paths, once."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -157,3 +158,38 @@ def test_the_command_lists_failures_and_exits_with_1(s3, night, capsys, monkeypa
 def test_a_stack_that_is_not_there_is_named(aws, night, capsys):
     assert main(["upload", str(night)]) == 1
     assert "no stack sky-survey-stack" in capsys.readouterr().err
+
+
+def test_odd_entries_of_a_directory_fail_alone(tmp_path, aws, capsys):
+    make_client("s3").create_bucket(Bucket="images")
+    (tmp_path / "good.fits").write_bytes(b"good")
+    (tmp_path / "broken.fits").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "pipe.fits")
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/odd\xff.fits")).write_bytes(b"odd")
+    assert main(["upload", str(tmp_path), "--bucket", "images"]) == 1
+    told = capsys.readouterr()
+    assert told.out.startswith("1 uploaded (0.0 MB), 0 there already, 3 failed")
+    assert "broken.fits is a broken link or no regular file" in told.err
+    assert "is no UTF-8; rename" in told.err
+    listed = make_client("s3").list_objects_v2(Bucket="images")["Contents"]
+    assert [item["Key"] for item in listed] == ["good.fits"]
+
+
+def test_nothing_is_sent_when_a_path_does_not_exist(tmp_path, aws, capsys):
+    make_client("s3").create_bucket(Bucket="images")
+    (tmp_path / "good.fits").write_bytes(b"good")
+    assert main(["upload", str(tmp_path), str(tmp_path / "none"), "--bucket", "images"]) == 2
+    assert "no such file" in capsys.readouterr().err
+    assert make_client("s3").list_objects_v2(Bucket="images")["KeyCount"] == 0
+
+
+def test_a_bucket_is_given_by_its_name_alone(tmp_path, aws, capsys):
+    assert main(["upload", str(tmp_path), "--bucket", "s3://images/"]) == 2
+    assert "without s3://" in capsys.readouterr().err
+
+
+def test_an_endpoint_that_is_no_url_is_told(tmp_path, aws, capsys, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "nonsense")
+    (tmp_path / "good.fits").write_bytes(b"good")
+    assert main(["upload", str(tmp_path), "--bucket", "images"]) == 1
+    assert "Invalid endpoint: nonsense" in capsys.readouterr().err

@@ -41,7 +41,7 @@ FAULTS = (
     Fault("all actions on the images", "serverless.yml", "Action: s3:GetObject\n", "Action: s3:*\n"),
     Fault("all resources", "serverless.yml", "Resource: !Ref UploadQueueArn", "Resource: '*'"),
     Fault("batch that fails as a whole", "serverless.yml", "      FunctionResponseTypes:\n        - ReportBatchItemFailures\n", ""),
-    Fault("timeout that is a word", "serverless.yml", "Timeout: 900", "Timeout: fifteen minutes"),
+    Fault("timeout that is a word", "serverless.yml", "Timeout: 300", "Timeout: five minutes"),
     Fault("reference to nothing", "serverless.yml", "!GetAtt UploadRole.Arn", "!GetAtt UploadRoles.Arn"),
     Fault("attribute that is none", "serverless.yml", "!GetAtt UploadLogs.Arn", "!GetAtt UploadLogs.Name"),
     Fault("logs for ever", "serverless.yml", "      RetentionInDays: !Ref LogRetentionDays\n", ""),

@@ -23,7 +23,7 @@ _LAMBDA = f"astrolake-lambda-{__version__}.zip"
 _EMR = f"pyspark_astrolake-{__version__}.tar.gz"
 #: Archives of dist/: their key, how they are built, and whether the serverless tier needs them.
 _ARCHIVES = (
-    (_LAMBDA, f"lambda/{_LAMBDA}", "python lambda/pack_zip.py", True),
+    (_LAMBDA, f"lambda/{_LAMBDA}", "make lambda-zip", True),
     (_WHEELS, _WHEELS, "python glue/pack_wheels.py", False),
     (_EMR, f"emr/{_EMR}", "python emr/pack_environment.py", False),
 )

@@ -63,7 +63,12 @@ def make_client(service: str, session: boto3.session.Session | None = None, **se
         | settings
     )
     with aws_errors(f"reach AWS {service}"):
-        return session.client(service, config=config)
+        try:
+            return session.client(service, config=config)
+        except ValueError as error:  # botocore's for an endpoint that is no URL
+            raise AstrolakeError(
+                redact(f"cannot reach AWS {service}: {error}; correct AWS_ENDPOINT_URL or the profile")
+            ) from error
 
 
 @contextmanager

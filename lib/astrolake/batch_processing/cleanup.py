@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from astrolake.batch_processing.aws import aws_errors, error_code, make_client
 from astrolake.batch_processing.deploy import Event, Sleep, newest_event, wait_for_stack
 from astrolake.batch_processing.stacks import Stack
-from astrolake.errors import AstrolakeError
+from astrolake.errors import AstrolakeError, BadArguments
 from astrolake.redact import redact
 
 if TYPE_CHECKING:
@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 
 _STACK, _BUCKET, _FUNCTION = "AWS::CloudFormation::Stack", "AWS::S3::Bucket", "AWS::Lambda::Function"
 _REPOSITORY, _LOG_GROUP = "AWS::ECR::Repository", "AWS::Logs::LogGroup"
+#: Below it lies all that `setup` puts into the bucket of artifacts.
+ARTIFACTS_FOLDER = "astrolake/"
 #: Calls to delete a bucket into which access logs may still be delivered.
 _BUCKET_ATTEMPTS = 3
 _ECR_PAGE = 100
+_LATER = "delete it later by astrolake cleanup"
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Inventory:
     buckets : tuple of BucketContent
         Those of the stack.
     artifacts : BucketContent, optional
-        Bucket of the artifacts, None where there is none or another stack uses it, too.
+        Bucket of the artifacts, None where there is none, or something else is in it or uses it, too.
     repositories : dict
         Number of images by ECR repository.
     log_groups : tuple of str
@@ -83,7 +86,7 @@ def take_inventory(stack: Stack, session: boto3.session.Session | None = None) -
         found = (_content(s3, name) for name in _names(resources, _BUCKET))
         buckets = tuple(content for content in found if content is not None)
         artifacts = stack.parameters.get("ArtifactsBucket", "")
-        shared = not artifacts or _is_shared(artifacts, stack, session)
+        shared = not artifacts or _is_shared(artifacts, stack, session) or _has_others(s3, artifacts)
         repositories = {name: _image_count(ecr, name) for name in _names(resources, _REPOSITORY)}
         logs = tuple(_log_groups(make_client("logs", session), resources))
         return Inventory(
@@ -136,12 +139,39 @@ def delete_everything(
         if _delete_bucket(name, session, sleep):
             report(f"deleted bucket {name}")
         else:
-            remains.append(f"bucket {name}: objects keep arriving, such as access logs; delete it later")
+            remains.append(
+                f"bucket {name}: objects keep arriving, such as access logs; {_LATER} --bucket {name}"
+            )
     if keep_data:
         remains += [f"bucket {name}: kept (--keep-data)" for name in names if _bucket_exists(name, session)]
     for group in inventory.log_groups:
         _delete_log_group(make_client("logs", session), group)
     return remains
+
+
+def leftover_buckets(
+    names: Sequence[str], session: boto3.session.Session | None = None
+) -> list[BucketContent]:
+    """Return what buckets hold that an earlier cleanup left.
+
+    Raises
+    ------
+    BadArguments
+        When one is not there.
+    """
+    client = make_client("s3", session)
+    with aws_errors("list buckets"):
+        found = {name: _content(client, name) for name in names}
+    if missing := [name for name, content in found.items() if content is None]:
+        raise BadArguments(f"--bucket: there is no bucket {', '.join(missing)} in this account and region")
+    return [content for content in found.values() if content is not None]
+
+
+def delete_buckets(
+    names: Sequence[str], session: boto3.session.Session | None = None, sleep: Sleep = time.sleep
+) -> list[str]:
+    """Empty and delete buckets, and return those that remain because objects keep arriving."""
+    return [name for name in names if not _delete_bucket(name, session, sleep)]
 
 
 def empty_bucket(bucket: str, session: boto3.session.Session | None = None) -> int:
@@ -214,6 +244,20 @@ def _is_shared(artifacts: str, stack: Stack, session: boto3.session.Session | No
         and any(value.get("ParameterValue") == artifacts for value in item.get("Parameters", ()))
         for item in others
     )
+
+
+def _has_others(client: Any, bucket: str) -> bool:
+    """Tell whether a bucket holds anything that `setup` did not put there."""
+    from botocore.exceptions import ClientError
+
+    try:
+        page = client.list_object_versions(Bucket=bucket, Delimiter="/")
+    except ClientError as error:
+        if error_code(error) == "NoSuchBucket":
+            return False
+        raise
+    folders = {entry["Prefix"] for entry in page.get("CommonPrefixes", ())}
+    return bool(page.get("Versions") or page.get("DeleteMarkers") or folders - {ARTIFACTS_FOLDER})
 
 
 def _image_count(client: Any, repository: str) -> int:

@@ -21,6 +21,8 @@ from astrolake.errors import BadArguments
 _DAYS_PER_MONTH = 30.0
 #: Bands of a field that the rate is of.
 _BANDS = 3
+#: Beyond these no quantity makes sense, and floats no sums.
+_MOST, _LEAST_IMAGE_MB = 1e15, 1e-3
 #: vCPUs of a job that extracts a field.
 _FIELD_VCPUS = 2
 
@@ -64,7 +66,8 @@ class Usage:
     Raises
     ------
     BadArguments
-        When a quantity is negative, or images would go to Glacier before they go to Standard-IA.
+        When a quantity is negative or beyond all measure, or images would go to Glacier before they go to
+        Standard-IA.
     """
 
     months: float = 1
@@ -95,10 +98,13 @@ class Usage:
 
     def __post_init__(self) -> None:
         for item in fields(self):
-            if not 0 <= getattr(self, item.name) < float("inf"):
-                raise BadArguments(f"{item.name} {getattr(self, item.name)!r}: give a number from 0 on")
-        if not self.image_mb:
-            raise BadArguments("image_mb 0: give the size of an image")
+            value = getattr(self, item.name)
+            if not 0 <= value <= _MOST:
+                raise BadArguments(f"{item.name} {repr(value)[:30]}: give a number from 0 to {_MOST:g}")
+        if self.image_mb < _LEAST_IMAGE_MB:
+            raise BadArguments(
+                f"image_mb {self.image_mb:g}: give the size of an image, at least {_LEAST_IMAGE_MB:g}"
+            )
         if self.ia_after_days and 0 < self.glacier_after_days < self.ia_after_days + 30:
             raise BadArguments(
                 f"glacier_after_days {self.glacier_after_days:g}: an object stays in Standard-IA for 30 days "

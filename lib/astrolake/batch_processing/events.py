@@ -22,6 +22,10 @@ _KEY_BYTES = 1024
 _NO_JSON = (TypeError, ValueError, RecursionError)
 
 
+#: Kind of what is no problem.
+_OF_NO_INTEREST = "OfNoInterest"
+
+
 @dataclass(frozen=True)
 class Upload:
     """An image that an event speaks of.
@@ -59,12 +63,15 @@ class Message:
         Of SQS; empty where there is no queue.
     uploads : tuple of Upload
     problems : tuple of str
-        Why other parts of the message name no image; trying again would not mend them.
+        What of the message cannot be understood.
+    ignored : tuple of str
+        What of it is understood, and of no interest: events that are no news of an image's content.
     """
 
     message_id: str = ""
     uploads: tuple[Upload, ...] = ()
     problems: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
 
 
 def parse_event(event: Any) -> tuple[Message, ...]:
@@ -107,12 +114,13 @@ def _queued(record: Any) -> Message:
 def _message(message_id: str, body: Any) -> Message:
     uploads: list[Upload] = []
     problems: list[str] = []
+    ignored: list[str] = []
     for found in _uploads(body):
         if isinstance(found, Upload):
             uploads.append(found)
         else:
-            problems.append(found.message)
-    return Message(message_id, tuple(uploads), tuple(problems))
+            (ignored if found.kind == _OF_NO_INTEREST else problems).append(found.message)
+    return Message(message_id, tuple(uploads), tuple(problems), tuple(ignored))
 
 
 def _uploads(body: Any) -> Iterator[Upload | BadInput]:
@@ -147,7 +155,7 @@ def _checked(parse: Callable[[Any], Upload], record: Any) -> Iterator[Upload | B
 def _of_notification(record: Any) -> Upload:
     event = str(_get(record, "eventName")).removeprefix("s3:")
     if not event.startswith(_NEWS):
-        raise BadInput(f"{event} says nothing of an image's content")
+        raise BadInput(f"{event} says nothing of an image's content", _OF_NO_INTEREST)
     entry = _get(record, "s3")
     found = _get(entry, "object")
     # S3 writes spaces as plus signs, plus signs as %2B, and UTF-8 in percent codes.
@@ -161,7 +169,9 @@ def _of_notification(record: Any) -> Upload:
 def _of_eventbridge(event: Any) -> Upload:
     kind = str(event["detail-type"])
     if event.get("source") != "aws.s3" or kind not in _EVENTBRIDGE_NEWS:
-        raise BadInput(f"{kind!r} of {event.get('source')!r} says nothing of an image's content")
+        raise BadInput(
+            f"{kind!r} of {event.get('source')!r} says nothing of an image's content", _OF_NO_INTEREST
+        )
     detail = _get(event, "detail")
     found = _get(detail, "object")
     # Unlike notifications, EventBridge has keys as they are.

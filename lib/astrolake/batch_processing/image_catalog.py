@@ -154,7 +154,7 @@ def _rows(image: Mapping[str, Any], uri: str, run_id: str, options: CatalogOptio
 def _sources(detections: pa.Table, image: Mapping[str, Any], uri: str, run_id: str) -> pa.Table:
     scale, zero_point = image["pixel_scale_arcsec"], image["zero_point_ab"]
     flux, error = float_column(detections, "flux_auto"), float_column(detections, "flux_auto_err")
-    to_microjansky = np.nan if zero_point is None else 10 ** (-0.4 * (zero_point - _MICROJANSKY_AB))
+    to_microjansky = np.nan if zero_point is None else _microjansky(zero_point, f"{uri}#{image['hdu']}")
     with np.errstate(divide="ignore", invalid="ignore"):
         snr = np.where(error > 0, flux / error, np.nan)
     n = len(detections)
@@ -175,6 +175,15 @@ def _sources(detections: pa.Table, image: Mapping[str, Any], uri: str, run_id: s
     schema = arrow_schema(SOURCES)
     arrays = [pa.array(np.asarray(columns[f.name]), f.type, from_pandas=True) for f in schema]
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _microjansky(zero_point: float, image: str) -> float:
+    """Return the microjansky of one unit of an image."""
+    with np.errstate(over="ignore", under="ignore"):
+        factor = float(np.float_power(10.0, -0.4 * (zero_point - _MICROJANSKY_AB)))
+    if not 0 < factor < np.inf:
+        raise BadInput(f"{image}: a zero point of {zero_point:g} mag cannot be; correct it", "BadZeroPoint")
+    return factor
 
 
 def _joined(tables: list[pa.Table]) -> pa.Table:

@@ -11,6 +11,8 @@ from typing import TextIO
 from astrolake.errors import BadArguments, BadInput
 from astrolake.lake.storage import Storage
 
+#: Of an index: a range of more would not fit in memory.
+_DIGITS = 6
 _RANGES = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
 
 
@@ -87,5 +89,7 @@ def unpack_indices(text: str) -> list[int]:
     found: set[int] = set()
     for part in text.split(","):
         low, _, high = part.partition("-")
+        if max(len(low), len(high)) > _DIGITS:
+            raise BadArguments(f"indices {part[:40]!r}: no manifest has so many slices")
         found.update(range(int(low), int(high or low) + 1))
     return sorted(found)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from astrolake.batch_processing.aws import aws_errors, error_code, make_client
 from astrolake.batch_processing.objects import IMAGE_SUFFIXES, is_image
 from astrolake.batch_processing.parallel import Outcome, run_parallel
-from astrolake.errors import AstrolakeError, BadArguments
+from astrolake.errors import AstrolakeError, BadArguments, BadInput
+from astrolake.redact import redact
 
 if TYPE_CHECKING:
     import boto3
@@ -63,35 +64,36 @@ def find_files(
     start = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
     owners: dict[str, Path] = {}
     for path in map(Path, paths):
+        if not path.exists():
+            raise BadArguments(f"{path}: there is no such file or directory")
+    for path in map(Path, paths):
         for local in _below(path, start, every_file):
-            if len(local.key.encode()) > _KEY_BYTES:
-                raise BadArguments(
-                    f"the key of {local.path} is longer than S3's 1024 bytes; shorten the path"
-                )
             other = owners.get(local.key)
             if other is None:
                 owners[local.key] = local.path
                 yield local
-            elif not os.path.samefile(other, local.path):
+            elif other.resolve() != local.path.resolve():
                 raise BadArguments(
                     f"{other} and {local.path} would both be {local.key}; upload them with different --prefix"
                 )
 
 
 def _below(path: Path, start: str, every_file: bool) -> Iterator[LocalFile]:
-    if path.is_file():
+    if not path.is_dir():
         yield LocalFile(path, start + path.name)
         return
-    if not path.is_dir():
-        raise BadArguments(f"{path}: there is no such file or directory")
-    found = False
-    for folder, folders, names in os.walk(path):
+    found, closed = False, list[Path]()
+    for folder, folders, names in os.walk(path, onerror=lambda error: closed.append(Path(error.filename))):
         folders.sort()
         for name in sorted(names):
             if every_file or is_image(name):
                 found = True
                 local = Path(folder, name)
                 yield LocalFile(local, start + local.relative_to(path).as_posix())
+    # Directories that cannot be listed fail as files do: what they hold is not passed over in silence.
+    for local in closed:
+        found = True
+        yield LocalFile(local, start + local.relative_to(path).as_posix())
     if not found and every_file:
         raise BadArguments(f"{path} holds no file")
     if not found:
@@ -138,6 +140,7 @@ def _upload(client: Any, bucket: str, local: LocalFile, part_bytes: int) -> Uplo
     from boto3.s3.transfer import TransferConfig
     from s3transfer.utils import ChunksizeAdjuster
 
+    _check(local)
     n_bytes = local.path.stat().st_size
     part_bytes = ChunksizeAdjuster().adjust_chunksize(part_bytes, n_bytes)
     checksum = file_checksum(local.path, part_bytes)
@@ -156,7 +159,9 @@ def _upload(client: Any, bucket: str, local: LocalFile, part_bytes: int) -> Uplo
                 Config=settings,
             )
     except S3UploadFailedError as error:
-        raise AstrolakeError(f"cannot upload {local.path} to s3://{bucket}/{local.key}: {error}") from error
+        raise AstrolakeError(
+            redact(f"cannot upload {local.path} to s3://{bucket}/{local.key}: {error}")
+        ) from error
     stored = _stored_checksum(client, bucket, local.key)
     if stored != checksum:
         raise AstrolakeError(
@@ -164,6 +169,21 @@ def _upload(client: Any, bucket: str, local: LocalFile, part_bytes: int) -> Uplo
             "it was read: the file changed, or another upload took its place; upload it again"
         )
     return Uploaded(local.key, n_bytes, skipped=False)
+
+
+def _check(local: LocalFile) -> None:
+    """Raise BadInput for what cannot be an object: opening a pipe, for one, would wait for ever."""
+    if not local.path.is_file():
+        why = (
+            "a directory that cannot be listed" if local.path.is_dir() else "a broken link or no regular file"
+        )
+        raise BadInput(f"{local.path} is {why}; mend it or leave it out", "NoFile")
+    try:
+        n_bytes = len(local.key.encode())
+    except UnicodeEncodeError as error:
+        raise BadInput(f"the name {str(local.path)!a} is no UTF-8; rename the file", "BadName") from error
+    if n_bytes > _KEY_BYTES:
+        raise BadInput(f"the key of {local.path} is longer than S3's 1024 bytes; shorten the path", "BadName")
 
 
 def file_checksum(path: Path, part_bytes: int = PART_BYTES) -> str:

@@ -14,7 +14,7 @@ from astrolake.errors import AstrolakeError
 
 _LOG = logging.getLogger(__name__)
 #: An image is not begun with less time than this left.
-_LEAST_S = 10.0
+_LEAST_S = 60.0
 
 
 class UploadsFailed(AstrolakeError):
@@ -44,8 +44,9 @@ def process_event(
     Returns
     -------
     dict
-        For a queue ``batchItemFailures``, the messages that are to come again; else ``images``, what became
-        of each, and ``problems``, what could not be understood.
+        For a queue ``batchItemFailures``, the messages that are to come again, and, where they cannot be
+        understood, to end in the dead-letter queue; else ``images``, what became of each, and ``problems``,
+        what could not be understood.
 
     Raises
     ------
@@ -55,7 +56,7 @@ def process_event(
     messages = parse_event(event)
     done = [_process_message(message, processor, remaining_s) for message in messages]
     if any(message.message_id for message in messages):
-        failed = [m.message_id for m, (_, errors) in zip(messages, done, strict=True) if errors]
+        failed = [m.message_id for m, (_, errors) in zip(messages, done, strict=True) if errors or m.problems]
         return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
     if errors := [error for _, found in done for error in found]:
         raise UploadsFailed("; ".join(errors))
@@ -71,6 +72,8 @@ def _process_message(
     """Return what became of the images of a message, and what went wrong with others."""
     for problem in message.problems:
         _LOG.error("not understood: %s", problem, extra={FIELDS: {"message_id": message.message_id}})
+    for passed_over in message.ignored:
+        _LOG.info("passed over: %s", passed_over, extra={FIELDS: {"message_id": message.message_id}})
     images: list[dict[str, Any]] = []
     errors: list[str] = []
     for upload in message.uploads:
