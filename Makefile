@@ -93,6 +93,7 @@ $(SPARK4)/.dev: pyproject.toml glue/constraints.txt | $(VENV)/bin/python
 	@$(PYTHON) -m venv $(SPARK4)
 	@sed 's/^pyspark==.*/pyspark==4.0.2/' glue/constraints.txt > $(SPARK4)/constraints.txt
 	@$(SPARK4)/bin/python -m pip --disable-pip-version-check install --quiet --constraint $(SPARK4)/constraints.txt --editable '.[dev]'
+	@$(SPARK4)/bin/python -m pip --disable-pip-version-check install --quiet --constraint $(SPARK4)/constraints.txt --no-deps pz-rail-base
 	@touch $@
 
 $(LAMBDA)/.ready: pyproject.toml glue/constraints.txt
