@@ -23,10 +23,10 @@ from pathlib import Path
 
 import numpy as np
 
-from astrolake.batch_processing.atomic_file import remove
 from astrolake.batch_processing.catalog_file import Part, join_catalogs
 from astrolake.batch_processing.field_catalog import SCHEMA
 from astrolake.batch_processing.field_task import FieldTask
+from astrolake.lake.atomic_file import remove
 
 ROOT = Path(__file__).resolve().parents[1]
 RUN, CAMCOL, FIELD, BANDS = 4510, 4, 30, "gri"

@@ -24,13 +24,13 @@ from astrolake.batch_processing.athena import (
     run_athena,
 )
 from astrolake.batch_processing.aws import make_session
-from astrolake.batch_processing.download import download_files, sdss_frames
 from astrolake.batch_processing.invoke import Handler, invoke_images, lambda_handler
 from astrolake.batch_processing.local_tier import ensure_sources_table, local_handler
 from astrolake.batch_processing.objects import list_objects
 from astrolake.batch_processing.stacks import stack_output, stack_outputs
 from astrolake.batch_processing.upload import find_files, upload_files
 from astrolake.batch_processing.upload_function import UploadSettings
+from astrolake.data_access.download import download_files, sdss_frames
 from astrolake.demo import write_sample_sky
 from astrolake.errors import BadArguments
 from astrolake.lake.sql import format_csv, format_json_lines, format_table

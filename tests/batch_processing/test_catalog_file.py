@@ -5,9 +5,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from astrolake.batch_processing.atomic_file import remove, replacing, write_whole
 from astrolake.batch_processing.catalog_file import Catalog, Part, join_catalogs
 from astrolake.errors import BadInput
+from astrolake.lake.atomic_file import remove, replacing, write_whole
 
 SCHEMA = pa.schema([pa.field("ra", pa.float64(), nullable=False), ("band", pa.string())])
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from astrolake.batch_processing.atomic_file import replacing
 from astrolake.errors import BadInput
+from astrolake.lake.atomic_file import replacing
 from astrolake.lake.storage import Storage
 
 if TYPE_CHECKING:

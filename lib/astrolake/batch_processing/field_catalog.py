@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from astrolake import __version__
-from astrolake.batch_processing.atomic_file import remove, write_whole
 from astrolake.batch_processing.field_task import SUFFIXES, Extraction, FieldTask
 from astrolake.errors import BadArguments, BadInput
+from astrolake.lake.atomic_file import remove, write_whole
 from astrolake.lake.storage import Storage
 from astrolake.photometry.image_tasks import (
     KIND,

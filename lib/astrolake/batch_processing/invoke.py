@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from astrolake.batch_processing.aws import aws_errors, make_client
 from astrolake.batch_processing.objects import StoredObject, is_image
-from astrolake.batch_processing.parallel import Outcome, run_parallel
 from astrolake.errors import AstrolakeError
+from astrolake.parallel import Outcome, run_parallel
 from astrolake.redact import redact
 
 if TYPE_CHECKING:

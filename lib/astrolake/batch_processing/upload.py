@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from astrolake.batch_processing.aws import aws_errors, error_code, make_client
 from astrolake.batch_processing.objects import IMAGE_SUFFIXES, is_image
-from astrolake.batch_processing.parallel import Outcome, run_parallel
 from astrolake.errors import AstrolakeError, BadArguments, BadInput
+from astrolake.parallel import Outcome, run_parallel
 from astrolake.redact import redact
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from astrolake.batch_processing.download import RemoteFile, download_file, sdss_frames
 from astrolake.cli import main
+from astrolake.data_access.download import RemoteFile, download_file, sdss_frames
 from astrolake.errors import AstrolakeError, BadArguments, BadInput
 
 FRAME = "frame-r-004510-4-0030.fits.bz2"
@@ -212,7 +212,5 @@ def test_the_generated_sky_needs_no_network(tmp_path, capsys, monkeypatch):
 def test_the_sample_list_is_shipped_with_the_package():
     from importlib import resources
 
-    listed = json.loads(
-        resources.files("astrolake.batch_processing").joinpath("sdss_sample.json").read_text()
-    )
+    listed = json.loads(resources.files("astrolake.data_access").joinpath("sdss_sample.json").read_text())
     assert {Path(item["field"]).name for item in listed["fields"]} >= {"4510-4-30", "2583-2-136"}

@@ -18,8 +18,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from astrolake.batch_processing.parallel import Outcome, run_parallel
 from astrolake.errors import AstrolakeError, BadArguments, BadInput
+from astrolake.parallel import Outcome, run_parallel
 from astrolake.redact import redact
 
 _TRIES, _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 5, 1.0, 30.0

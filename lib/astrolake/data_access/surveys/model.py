@@ -1,0 +1,207 @@
+"""What the file of a survey says, as frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+#: Operators of a condition; ``bits_clear`` and ``bits_set`` take a mask.
+OPERATORS = ("=", "!=", "<", "<=", ">", ">=", "in", "between", "bits_clear", "bits_set")
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """How native values become the lake's.
+
+    Parameters
+    ----------
+    kind : str
+        Name of a rule of `astrolake.data_access.surveys.conversions`.
+    parameters : mapping
+        What the rule needs, such as the softening of a band or the offset of Vega.
+    """
+
+    kind: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SurveyColumn:
+    """A column of a survey's table.
+
+    Parameters
+    ----------
+    native : str
+        Name in the survey's service and files.
+    name : str
+        Name in the lake.
+    type : str
+        Type in the lake, one of `astrolake.schema.model.SCALAR_TYPES`.
+    doc, unit, ucd : str
+        Of the values in the lake.
+    null : tuple
+        Native values that mean that there is none, such as -9999.
+    values : mapping
+        Native values to those of the lake, such as 3 to GALAXY; others become null.
+    conversion : Conversion, optional
+    default : bool
+        Whether a query asks for it unless told otherwise.
+    """
+
+    native: str
+    name: str
+    type: str
+    doc: str
+    unit: str = ""
+    ucd: str = ""
+    null: tuple[Any, ...] = ()
+    values: Mapping[Any, Any] = field(default_factory=dict)
+    conversion: Conversion | None = None
+    default: bool = True
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A condition on one column; all conditions of a cut or query must hold."""
+
+    column: str
+    operator: str
+    value: Any
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A named selection, in native columns and values.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``clean``, ``primary`` or ``galaxy``.
+    conditions : tuple of Condition
+    doc : str
+        What it keeps.
+    source : str
+        Where the survey recommends it.
+    """
+
+    name: str
+    conditions: tuple[Condition, ...]
+    doc: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service on the web.
+
+    Parameters
+    ----------
+    protocol : str
+        Catalogs: tap or skyserver. Images: sdss_frames, panstarrs, legacy_bricks, unwise or sia2.
+    url : str
+        Where it is asked; ``{release}`` stands for the release.
+    requests_per_s : float
+        What one client may send.
+    connections : int
+        Requests at a time.
+    options : mapping
+        What the protocol needs beside.
+    """
+
+    protocol: str
+    url: str
+    requests_per_s: float = 5.0
+    connections: int = 4
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Bulk:
+    """A release as Parquet on a public bucket.
+
+    Parameters
+    ----------
+    uri : str
+        Root of the catalog.
+    layout : str
+        hats, or healpix_k5 (directories healpix_k0=*/healpix_k5=* of IRSA).
+    region : str
+        Of the bucket.
+    """
+
+    uri: str
+    layout: str
+    region: str = "us-east-1"
+
+
+@dataclass(frozen=True)
+class SurveyTable:
+    """A table of a survey.
+
+    Parameters
+    ----------
+    name : str
+        Such as photoobj.
+    native : str
+        As the service names it, such as PhotoObj or gaiadr3.gaia_source.
+    id, ra, dec : str
+        Native columns of identifier and position.
+    columns : tuple of SurveyColumn
+    cuts : mapping of str to Cut
+    service : Service, optional
+        None: it is there as files only.
+    row_limit : int
+        Greatest number of rows of one answer.
+    rows_per_deg2 : float
+        A usual density, from which the first size of a query is chosen.
+    magnitude : str
+        Stem of the columns that ``r_mag`` means in a filter, such as mag_model.
+    bulk : Bulk, optional
+    layout_of : tuple of str
+        Native columns that tell files of this table from those of others.
+    """
+
+    name: str
+    native: str
+    id: str
+    ra: str
+    dec: str
+    columns: tuple[SurveyColumn, ...]
+    cuts: Mapping[str, Cut]
+    service: Service | None = None
+    row_limit: int = 100_000
+    rows_per_deg2: float = 10_000.0
+    magnitude: str = ""
+    bulk: Bulk | None = None
+    layout_of: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A survey and a release of it.
+
+    Parameters
+    ----------
+    name : str
+        Lower snake case; the name of its table in the lake unless another is given.
+    title, reference, acknowledgement : str
+    release : str
+    releases : tuple of str
+    tables : mapping of str to SurveyTable
+        The first is the default.
+    imaging : Service, optional
+        None: the survey publishes no images.
+    bands : tuple of str
+        Of its images.
+    """
+
+    name: str
+    title: str
+    reference: str
+    release: str
+    releases: tuple[str, ...]
+    tables: Mapping[str, SurveyTable]
+    imaging: Service | None = None
+    bands: tuple[str, ...] = ()
+    acknowledgement: str = ""
