@@ -72,7 +72,7 @@ class CatalogPlan:
                 good, bad = normalise_batch(
                     batch.records, batch.row_numbers, self.columns, file.uri, file.label
                 )
-                yield _indexed(good), [*bad, *malformed_rejects(batch.malformed, file.uri)], size
+                yield indexed(good), [*bad, *malformed_rejects(batch.malformed, file.uri)], size
             if rows is not None and seen != end - begin:
                 raise BadInput(
                     f"{file.uri}: {seen} rows where the header promises {end - begin}", "Truncated"
@@ -83,7 +83,8 @@ class CatalogPlan:
             yield pa.table({}), [Reject(file.uri, error.kind, message, "")], 1
 
 
-def _indexed(rows: pa.RecordBatch) -> pa.Table:
+def indexed(rows: pa.RecordBatch) -> pa.Table:
+    """Return rows with their HEALPix index."""
     index = healpix29(rows.column("ra").to_numpy(), rows.column("dec").to_numpy())
     return pa.Table.from_batches([rows]).append_column(HEALPIX_COLUMN, pa.array(index))
 
