@@ -1,6 +1,6 @@
 """Surveys in two lines of Python: images into a lake, catalogs as tables.
 
-The classes are the public names of `astrolake.data_access`; they stand here, above the jobs, because what they
+The classes are the public names of `astrolake.data_access`; they stand here, above the jobs, since what they
 download is registered by the job `fetch_survey`.
 """
 
@@ -11,17 +11,14 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
-from astropy.table import Column, MaskedColumn, Table
 from deltalake import DeltaTable
 
 from astrolake.cli import load_job
 from astrolake.data_access.bulk import BulkQuery
 from astrolake.data_access.download import read_manifest
+from astrolake.data_access.fetched import OUTPUTS, read_fetched
 from astrolake.data_access.places import fetches_of, manifest_of
 from astrolake.data_access.services.fetch import fetch_catalog
 from astrolake.data_access.surveys.conditions import parse_filters
@@ -30,11 +27,9 @@ from astrolake.data_access.surveys.registry import load_survey
 from astrolake.errors import AstrolakeError, BadArguments
 from astrolake.job.runner import run_job
 from astrolake.lake.lake import Lake
-from astrolake.lake.storage import Storage
 from astrolake.schema import IMAGES
-from astrolake.sky.region import Box, Region, parse_region
+from astrolake.sky.region import Region, parse_region
 
-OUTPUTS = ("pandas", "astropy", "arrow", "spark")
 _POLE_DEG = 89.99
 
 
@@ -44,7 +39,7 @@ class SurveyLoader:
     Parameters
     ----------
     bucket_name : str, optional
-        Bucket of S3 whose lake (``s3://<bucket>/lake``) takes what is fetched; it is made where there is none.
+        Bucket of S3 whose lake (``s3://<bucket>/lake``) takes what is fetched; made where there is none.
     survey : str
         Name of a survey, or a .toml file that describes one; the subclasses have theirs.
     lake : str or Path, optional
@@ -153,7 +148,7 @@ class SurveyLoader:
             raise kind(summary.get("message", "the images could not be fetched"))
         return self._images(manifest_of(self._lake(), self.survey, asked, args.bands, options))
 
-    def load_catalog(  # noqa: PLR0913 - where, what, and as what
+    def load_catalog(
         self,
         ra_range: Sequence[float] | None = None,
         dec_range: Sequence[float] | None = None,
@@ -175,8 +170,8 @@ class SurveyLoader:
         ra_range, dec_range : (float, float)
             Borders, ICRS, degrees; [350, 10] spans right ascension 0.
         filters : mapping, optional
-            Such as ``{"type": "GALAXY", "r_mag": [18, 22]}``: a range, a value, or a list of values of a column;
-            ``r_mag`` is the survey's usual magnitude in r, AB.
+            Such as ``{"type": "GALAXY", "r_mag": [18, 22]}``: a range, a value, or a list of values of a
+            column; ``r_mag`` is the survey's usual magnitude in r, AB.
         region : str
             In place of the ranges: ``cone:RA,DEC,RADIUS``, ``polygon:...``, ``moc:FILE``, see `sky.region`.
         columns : sequence of str, optional
@@ -256,7 +251,8 @@ class SurveyLoader:
         place = lake.delta_storage(IMAGES.name, positional=False)
         images = DeltaTable(place.delta_uri(), storage_options=place.options or None)
         rows = images.to_pyarrow_dataset().to_table(filter=pc.field("uri").isin(uris))
-        return rows.sort_by([("uri", "ascending"), ("hdu", "ascending")]).to_pandas()
+        found: pd.DataFrame = rows.sort_by([("uri", "ascending"), ("hdu", "ascending")]).to_pandas()
+        return found
 
 
 class SDSSDataLoader(SurveyLoader):
@@ -287,51 +283,6 @@ class GaiaLoader(SurveyLoader):
     """Gaia: sources; the mission publishes no images."""
 
     survey_name = "gaia"
-
-
-def read_fetched(uris: Sequence[str], storage_options: Mapping[str, str], output: str) -> Any:
-    """Return the rows of a fetch's files as one of `OUTPUTS`; only spark leaves them where they are."""
-    places = [(Storage.at(uri.rpartition("/")[0], dict(storage_options)), uri.rpartition("/")[2]) for uri in uris]
-    root, names = places[0][0], [name for _, name in places]
-    if output == "spark":
-        return _spark_frame(root, names)
-    rows = pa.concat_tables([_read(root, name) for name in names])
-    if output == "arrow":
-        return rows
-    return rows.to_pandas() if output == "pandas" else _astropy_table(rows)
-
-
-def _read(root: Storage, name: str) -> pa.Table:
-    with root.fs.open(root.path(name), "rb") as stream:
-        return pq.read_table(stream)
-
-
-def _spark_frame(root: Storage, names: Sequence[str]) -> Any:
-    from astrolake.lake.parquet_frame import parquet_frame
-    from astrolake.lake.reader import spark_fields
-    from astrolake.lake.session import spark_session
-
-    with root.fs.open(root.path(names[0]), "rb") as stream:
-        schema = pq.read_schema(stream)
-    return parquet_frame(spark_session("astrolake", root), root, names, spark_fields(schema))
-
-
-def _astropy_table(rows: pa.Table) -> Table:
-    """Return rows with units and descriptions; missing values are masked."""
-    found = Table()
-    for field in rows.schema:
-        values = rows.column(field.name)
-        missing = pc.is_null(values).to_numpy()
-        fill = "" if pa.types.is_string(field.type) else 0
-        data = np.asarray(values.fill_null(fill).to_numpy() if missing.any() else values.to_numpy())
-        if data.dtype == object:
-            data = data.astype(str)
-        metadata = field.metadata or {}
-        unit, doc = (metadata.get(key, b"").decode() or None for key in (b"unit", b"doc"))
-        kind = MaskedColumn if missing.any() else Column
-        more = {"mask": missing} if missing.any() else {}
-        found[field.name] = kind(data, unit=unit, description=doc, **more)
-    return found
 
 
 def _field(ra: float | None, dec: float | None, width: float | None, height: float | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -115,7 +115,7 @@ class BulkQuery:
                     yield from self._chosen(pa.Table.from_batches([batch]))
         except (FileNotFoundError, pa.ArrowInvalid) as error:
             raise BadInput(
-                f"{partition.path}: cannot be read as Parquet ({error}); the release may be changing, try again",
+                f"{partition.path}: cannot be read as Parquet ({error}); try again, it may be changing",
                 "UnreadableFile",
             ) from error
 

@@ -24,7 +24,9 @@ def fetches_of(lake: Lake, survey: Survey) -> Storage:
     return _below(lake, survey, "catalog")
 
 
-def manifest_of(lake: Lake, survey: Survey, region: str, bands: Sequence[str], options: Mapping[str, Any]) -> str:
+def manifest_of(
+    lake: Lake, survey: Survey, region: str, bands: Sequence[str], options: Mapping[str, Any]
+) -> str:
     """Return the URI of the manifest of a fetch of images: the same for the same wish."""
     wish = json.dumps([region, sorted(bands), options], sort_keys=True, default=str)
     name = hashlib.sha256(wish.encode()).hexdigest()[:16]

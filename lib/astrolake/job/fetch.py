@@ -44,7 +44,7 @@ class CatalogWish:
 
 @dataclass(frozen=True)
 class ImageWish:
-    """Images to fetch: of a region, which `asked` is the text of; no band means all; options of the finder."""
+    """Images to fetch, in all bands unless some are named; `asked` is the text of the region."""
 
     survey: Survey
     region: Region
@@ -84,28 +84,18 @@ def fetch_rows_of(
     """
     name = name or survey.name
     stored = stored_table(context.writer, name)
+    append = stored is not None
     if source == "bulk":
-        query = BulkQuery(
-            wish.table,
-            wish.table.select(wish.columns),
-            parse_filters(wish.table, wish.filters),
-            tuple(wish.cuts),
-            wish.region,
-            {},
-        )
-        plan, files = plan_bulk(query, name)
-        return write_catalog(context, plan, files, append=stored is not None)
+        columns, conditions = wish.table.select(wish.columns), parse_filters(wish.table, wish.filters)
+        query = BulkQuery(wish.table, columns, conditions, tuple(wish.cuts), wish.region)
+        return write_catalog(context, *plan_bulk(query, name), append=append)
     files = _fetched_files(context, survey, wish, workers)
     options = ReadOptions(storage_options=context.lake.storage.options)
-    chunks, readable, lost = plan_catalog(
-        context.spark, files, options, name, "source_id", stored, append=stored is not None
-    )
-    return write_catalog(context, chunks, readable, lost, append=stored is not None)
+    planned = plan_catalog(context.spark, files, options, name, "source_id", stored, append=append)
+    return write_catalog(context, *planned, append=append)
 
 
-def _fetched_files(
-    context: JobContext, survey: Survey, wish: CatalogWish, workers: int
-) -> list[InputFile]:
+def _fetched_files(context: JobContext, survey: Survey, wish: CatalogWish, workers: int) -> list[InputFile]:
     with tqdm(desc=f"query {survey.name}", unit="box", disable=None, leave=False) as bar:
 
         def show(progress: Any) -> None:

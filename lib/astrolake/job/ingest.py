@@ -1,4 +1,4 @@
-"""What jobs that bring data into the lake share: files to `images`, planned rows to a catalog, both in one run."""
+"""What jobs that bring data into the lake share: files to `images`, planned rows to a catalog, or both."""
 
 from __future__ import annotations
 
