@@ -1,9 +1,9 @@
 """Survey data: archives on the web, and catalog files of any kind brought to the lake's columns.
 
-`surveys` says what surveys publish and what their columns mean, `services` asks archives for catalogs and `imaging`
-for images, `download` brings files, `bulk` reads whole releases in place. `catalog_files` lists and
-reads files of one's own, `normalise` checks positions and identifiers and names the columns of the table;
-`formats` has one module for each file format.
+`surveys` says what surveys publish and what their columns mean, `services` asks archives for catalogs,
+`imaging` for images, `download` brings files, `bulk` reads whole releases in place. `catalog_files` lists
+and reads files of one's own, `normalise` checks positions and identifiers and names the columns of the
+table; `formats` has one module for each file format.
 """
 
 from __future__ import annotations

@@ -76,6 +76,7 @@ class ColumnSection:
                 for text in section.texts("also")
             ),
             element=element,
+            band=band,
         )
 
     def _values(self) -> dict[Any, Any]:
