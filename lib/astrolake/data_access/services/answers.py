@@ -1,4 +1,4 @@
-"""What a catalog service answers: a file of rows or something else, told apart, read into Arrow, asked again."""
+"""What a catalog service answers: rows or something else, told apart, read into Arrow, asked for again."""
 
 from __future__ import annotations
 

@@ -6,7 +6,8 @@ where they come; but no query asks for less than 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,7 +89,7 @@ def open_service(table: SurveyTable, client: HttpClient) -> CatalogService:
     raise BadArguments(f"{service.url}: protocol {service.protocol!r} is unknown; choose tap or skyserver")
 
 
-def fetch_catalog(
+def fetch_catalog(  # noqa: PLR0913 - what is wanted, and how
     table: SurveyTable,
     region: Region,
     storage: Storage,
@@ -135,7 +136,9 @@ def fetch_catalog(
     service = _service_of(table)
     client = client or HttpClient(table.native, service.requests_per_s, service.connections)
     request = FetchRequest.of(table, region, columns, filters, cuts)
-    fetcher = _Fetcher(request, open_service(table, client), Plan(storage, request.described()), verify_counts)
+    fetcher = _Fetcher(
+        request, open_service(table, client), Plan(storage, request.described()), verify_counts
+    )
     return fetcher.run(workers, progress or (lambda progress: None))
 
 
@@ -158,21 +161,23 @@ class _Fetcher:
             self._begin()
         done, waiting = self._plan.state()
         n_queries = n_duplicates = 0
+        n_rows = sum(each.n_rows for each in done)
         while waiting:
             quarters: list[Tile] = []
             left = len(waiting)
-            for asked in self._ask_all(waiting, workers):
-                left -= 1
-                n_queries += asked.n_queries
-                n_duplicates += asked.n_duplicates
-                done += [asked.done] if asked.done else []
-                quarters += asked.quarters
-                n_rows = sum(each.n_rows for each in done)
-                progress(Progress(len(done), len(done) + left + len(quarters), n_rows))
+            with closing(self._ask_all(waiting, workers)) as answers:
+                for asked in answers:
+                    left -= 1
+                    n_queries += asked.n_queries
+                    n_duplicates += asked.n_duplicates
+                    quarters += asked.quarters
+                    if asked.done is not None:
+                        done.append(asked.done)
+                        n_rows += asked.done.n_rows
+                    progress(Progress(len(done), len(done) + left + len(quarters), n_rows))
             waiting = quarters
         done.sort(key=lambda each: each.tile.path)
         uris = [each.uri for each in done if each.n_rows] or [each.uri for each in done[:1]]
-        n_rows = sum(each.n_rows for each in done)
         uris = uris or [self._plan.empty(self._request.no_rows())]
         return CatalogFetch(tuple(uris), n_rows, n_queries, n_duplicates)
 
@@ -183,17 +188,17 @@ class _Fetcher:
         )
         self._plan.begin(bounds, tiles)
 
-    def _ask_all(self, tiles: Sequence[Tile], workers: int) -> Any:
+    def _ask_all(self, tiles: Sequence[Tile], workers: int) -> Generator[_Asked, None, None]:
         """Yield what became of boxes; raise when all but those that fail are done, or too many fail."""
         failed: list[tuple[Tile, Exception]] = []
-        for outcome in run_parallel(self._ask, tiles, workers):
-            if outcome.value is not None:
-                yield outcome.value
-                continue
-            if outcome.error is not None:
-                failed.append((outcome.item, outcome.error))
-            if len(failed) >= _MOST_FAILURES:
-                break
+        with closing(run_parallel(self._ask, tiles, workers)) as outcomes:
+            for outcome in outcomes:
+                if outcome.value is not None:
+                    yield outcome.value
+                elif outcome.error is not None:
+                    failed.append((outcome.item, outcome.error))
+                    if len(failed) == _MOST_FAILURES:
+                        break
         if failed:
             tile, error = failed[0]
             raise ServiceError(
@@ -219,8 +224,8 @@ class _Fetcher:
     def _split(self, tile: Tile, answer: Answer, n_queries: int) -> _Asked:
         if not tile.may_split:
             raise ServiceError(
-                f"{self._request.table.native}: {answer.rows.num_rows} rows and more lie in {tile}, and a box "
-                "cannot be smaller; add a filter or cut"
+                f"{self._request.table.native}: {answer.rows.num_rows} rows and more lie in {tile}, and "
+                "a box cannot be smaller; add a filter or cut"
             )
         return _Asked(n_queries, quarters=self._plan.split(tile))
 

@@ -81,10 +81,12 @@ class Plan:
             request = saved["request"]
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise BadInput(
-                f"{self.storage.uri(_PLAN)} is no plan of a fetch ({error}); remove its directory to begin anew"
+                f"{self.storage.uri(_PLAN)} is no plan of a fetch ({error}); remove its directory"
             ) from error
         if request != self._request:
-            raise BadInput(f"{self.storage.uri(_PLAN)} is of another fetch; remove its directory to begin anew")
+            raise BadInput(
+                f"{self.storage.uri(_PLAN)} is of another fetch; remove its directory to begin anew"
+            )
         return True
 
     def begin(self, roots: Iterable[Tile], tiles: Iterable[Tile]) -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from astrolake.data_access.services.tiling import Tile
 from astrolake.data_access.surveys.model import SurveyTable
+from astrolake.data_access.surveys.sql import identifier
 
-_REGULAR = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-#: Functions of SDSS that find objects: "all objects within @r arcmins of the point. There is no limit on @r"
-#: (schema browser, https://skyserver.sdss.org/dr17/MoreTools/browser). fGetObjFromRectEq will not do: it knows
-#: primary objects only, and leaves out those on the border.
+#: "All objects within @r arcmins of the point. There is no limit on @r" (the schema browser,
+#: https://skyserver.sdss.org/dr18/MoreTools/browser). fGetObjFromRectEq will not do: it knows primary objects
+#: only, and leaves out those on its border.
 _NEAR_FUNCTION, _NEAR_KEY = "dbo.fGetNearbyObjAllEq", "objID"
 
 
@@ -35,14 +34,14 @@ class TileQuery:
 
     def rows(self, tile: Tile, max_rows: int) -> str:
         """Return the query for the rows of a tile."""
-        names = ", ".join(_identifier(name, self.dialect) for name in self.columns)
+        names = ", ".join(identifier(name, self.dialect) for name in self.columns)
         # T-SQL has no other way to say it; TAP has the parameter MAXREC, which marks what it cuts off.
         top = f"TOP {max_rows} " if self.dialect == "tsql" else ""
-        return f"SELECT {top}{names} FROM {self.table.native} WHERE {self._where(tile)}"
+        return f"SELECT {top}{names} {self._from(tile)}"
 
     def count(self, tile: Tile) -> str:
         """Return the query for the number of rows of a tile, as column ``n_rows``."""
-        return f"SELECT COUNT(*) AS n_rows FROM {self.table.native} WHERE {self._where(tile)}"
+        return f"SELECT COUNT(*) AS n_rows {self._from(tile)}"
 
     @property
     def dialect(self) -> str:
@@ -50,11 +49,11 @@ class TileQuery:
         service = self.table.service
         return "tsql" if service is not None and service.protocol == "skyserver" else "adql"
 
-    def _where(self, tile: Tile) -> str:
-        ra, dec = (_identifier(name, self.dialect) for name in (self.table.ra, self.table.dec))
+    def _from(self, tile: Tile) -> str:
+        ra, dec = (identifier(name, self.dialect) for name in (self.table.ra, self.table.dec))
         box = _box(ra, dec, tile)
         near = self._near(ra, dec, tile)
-        return " AND ".join([*near, *box, *self.predicates])
+        return f"FROM {self.table.native} WHERE " + " AND ".join([*near, *box, *self.predicates])
 
     def _near(self, ra: str, dec: str, tile: Tile) -> Sequence[str]:
         """Return the condition that the service's spatial index answers; it keeps more than the box."""
@@ -69,7 +68,8 @@ class TileQuery:
         function, key = options.get("near_function", _NEAR_FUNCTION), options.get("near_key", _NEAR_KEY)
         found = f"{function}({circle.ra!r}, {circle.dec!r}, {circle.radius * 60!r})"
         # A join would make the names of the function's columns ambiguous.
-        return (f"{_identifier(self.table.id, self.dialect)} IN (SELECT near.{key} FROM {found} AS near)",)
+        objects = f"SELECT near.{key} FROM {found} AS near"  # noqa: S608 - names are of the survey's file
+        return (f"{identifier(self.table.id, self.dialect)} IN ({objects})",)
 
 
 def _box(ra: str, dec: str, tile: Tile) -> tuple[str, ...]:
@@ -82,12 +82,3 @@ def _box(ra: str, dec: str, tile: Tile) -> tuple[str, ...]:
         f"{dec} >= {tile.dec_min!r}",
         f"{dec} {below_dec} {tile.dec_max!r}",
     )
-
-
-def _identifier(name: str, dialect: str) -> str:
-    """Return a column as it is written: quoted only where it must be, for a quoted name is case-sensitive."""
-    if _REGULAR.fullmatch(name):
-        return name
-    if dialect == "tsql":
-        return "[" + name.replace("]", "]]") + "]"
-    return '"' + name.replace('"', '""') + '"'

@@ -17,8 +17,8 @@ from astrolake.data_access.services.queries import TileQuery
 from astrolake.data_access.services.tiling import Tile
 from astrolake.data_access.surveys.conditions import keep, keep_native, parse_filters, to_sql
 from astrolake.data_access.surveys.model import Condition, Cut, SurveyColumn, SurveyTable
-from astrolake.data_access.surveys.translate import translate
-from astrolake.errors import BadArguments, ServiceError
+from astrolake.data_access.surveys.translate import lake_fields, translate
+from astrolake.errors import ServiceError
 from astrolake.sky.region import Box, Cone, Polygon, Region
 
 _LOG = logging.getLogger(__name__)
@@ -64,14 +64,12 @@ class FetchRequest:
         BadArguments
             When one is unknown; the message lists those known.
         """
-        if unknown := [name for name in cuts if name not in table.cuts]:
-            raise BadArguments(f"table {table.name} has no cuts {unknown}; it has {sorted(table.cuts)}")
         return cls(
             table,
             region,
             table.select(columns),
-            parse_filters(table, filters or {}),
-            tuple(table.cuts[name] for name in cuts),
+            parse_filters(table, filters),
+            table.select_cuts(cuts),
         )
 
     @cached_property
@@ -80,15 +78,16 @@ class FetchRequest:
         names = {column.name for column in self.columns} | {each.column for each in self.conditions}
         return self.table.select(sorted(names))
 
+    @property
+    def _cut_names(self) -> tuple[str, ...]:
+        return tuple(cut.name for cut in self.cuts)
+
     @cached_property
     def query(self) -> TileQuery:
         """What is asked of every box."""
-        native = [name for column in self._asked for name in (column.native, *column.inputs)]
-        native += [condition.column for cut in self.cuts for condition in cut.conditions]
-        by_name = {name.lower(): name for name in reversed(native)}
-        names = tuple(dict.fromkeys(by_name[name.lower()] for name in native))
+        names = self.table.native_names(self._asked, self._cut_names)
         query = TileQuery(self.table, names)
-        predicates = to_sql(self.table, self.conditions, self.cuts, query.dialect)
+        predicates = to_sql(self.table, self.conditions, self._cut_names, query.dialect)
         return TileQuery(self.table, names, tuple(predicates))
 
     def described(self) -> dict[str, Any]:
@@ -106,7 +105,7 @@ class FetchRequest:
         }
 
     def rows(self, native: pa.Table, tile: Tile) -> tuple[pa.Table, int]:
-        """Return the rows of an answer that are wanted, in columns of the lake, sorted, and how many were double.
+        """Return the wanted rows of an answer, as the lake has them, sorted, and how many were double.
 
         Raises
         ------
@@ -120,17 +119,15 @@ class FetchRequest:
         self._check_inside(tile, ra, dec)
         mask = np.asarray(self.region.contains(ra, dec), dtype=bool)
         if self.conditions:
-            mask &= np.asarray(keep(self.table, self.conditions, found), dtype=bool)
-        for cut in self.cuts:
-            mask &= np.asarray(keep_native(cut, native), dtype=bool)
+            mask &= keep(self.table, self.conditions, found)
+        if self.cuts:
+            mask &= keep_native(self.table, self._cut_names, native)
         kept = found.filter(pa.array(mask)).select([column.name for column in self.columns])
         return _once(kept)
 
     def no_rows(self) -> pa.Table:
         """Return a table of the columns that come out, without rows."""
-        native = pa.table({name: pa.nulls(0) for name in self.query.columns})
-        found = translate(self.table, self._asked, native)
-        return found.select([column.name for column in self.columns])
+        return lake_fields(self.columns).empty_table()
 
     def _check_inside(self, tile: Tile, ra: np.ndarray, dec: np.ndarray) -> None:
         east = np.mod(ra - tile.ra_min + _TOLERANCE_DEG, 360.0)
@@ -139,8 +136,8 @@ class FetchRequest:
         if not inside.all():
             at = int(np.argmin(inside))
             raise ServiceError(
-                f"{self.table.native}: {np.count_nonzero(~inside)} rows lie outside of the box that was asked "
-                f"for ({tile}), such as ra {ra[at]}, dec {dec[at]}; the service does not understand the query"
+                f"{self.table.native}: {np.count_nonzero(~inside)} rows lie outside of what was asked for, "
+                f"{tile}, such as ra {ra[at]}, dec {dec[at]}; the service does not understand the query"
             )
 
 
@@ -177,8 +174,11 @@ def _once(rows: pa.Table) -> tuple[pa.Table, int]:
     same = pc.fill_null(pc.equal(ids[1:], ids[:-1]), False).to_numpy(zero_copy_only=False)
     n_double = int(np.count_nonzero(same))
     if n_double:
-        _LOG.warning("%d rows have the source_id of another row, such as %s; one of each is kept",
-                     n_double, ids[1 + int(np.argmax(same))])
+        _LOG.warning(
+            "%d rows have the source_id of another row, such as %s; one of each is kept",
+            n_double,
+            ids[1 + int(np.argmax(same))],
+        )
         rows = rows.filter(pa.array(np.concatenate([[True], ~same])))
     return rows, n_double
 

@@ -50,8 +50,8 @@ class TapService:
     Parameters
     ----------
     service : Service
-        Its options: ``mode`` (auto, sync, async), ``sync_rows`` (rows that a synchronous answer may have; auto
-        asks for more by a job), ``format`` (votable, fits or csv).
+        Its options: ``mode`` (auto, sync, async), ``sync_rows`` (rows that a synchronous answer may have;
+        more are asked for by a job), ``format`` (votable, fits or csv).
     client : HttpClient
         Sends every request.
 
@@ -96,7 +96,8 @@ class TapService:
             RESPONSEFORMAT=self._format,
         )
         with self._speaking(sql):
-            return query.submit()
+            response: requests.Response = query.submit()
+            return response
 
     def _sync(self, sql: str, max_rows: int) -> Answer:
         return self._answer(self._query(sql, "sync", max_rows), sql, max_rows)
@@ -138,7 +139,7 @@ class TapService:
 
     @contextmanager
     def _speaking(self, sql: str) -> Iterator[None]:
-        """Name the query where a request failed, and take what describes no job for an answer to ask again."""
+        """Name the query where a request failed; ask again where an answer describes no job."""
         try:
             yield
         except (ServiceError, DALServiceError, requests.RequestException) as error:
@@ -199,7 +200,9 @@ class TapService:
         told, message = query_status(path) if is_votable else ("", "")
         if told == "ERROR" or status >= 400:
             shown = message or ("" if is_votable else words(head))
-            raise self._error(f"it refuses (HTTP {status}): {shown or 'no reason given'}", sql, "correct the query")
+            raise self._error(
+                f"it refuses (HTTP {status}): {shown or 'no reason given'}", sql, "correct the query"
+            )
         if is_votable != (self._format == "votable"):
             raise TryAgain(f"it sent {words(head)[:80]!r} in place of {self._format}")
         return told == "OVERFLOW"

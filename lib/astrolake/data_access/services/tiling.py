@@ -8,13 +8,12 @@ root and a digit for each split, tells which it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from astrolake.sky.healpix import KEY_ORDER, Int64, cell_center, largest_radius_deg
-from astrolake.sky.ranges import overlap
+from astrolake.sky.healpix import KEY_ORDER, Float64, Int64, cell_center, largest_radius_deg
 from astrolake.sky.region import Box, Cone, Region
 from astrolake.sky.separation import separation_arcsec
 
@@ -119,18 +118,14 @@ def roots(region: Region) -> tuple[Tile, ...]:
         width = 360.0 if whole else (region.ra_max - region.ra_min) % 360.0
         return _wrapped(region.ra_min, width, region.dec_min, region.dec_max)
     if isinstance(region, Cone):
-        spans = _circles_bounds(np.array([region.ra]), np.array([region.dec]), region.radius)
-        return _wrapped(*spans)
-    order, cells = _cells(region.ranges())
-    if not len(cells):
-        return ()
-    return _wrapped(*_circles_bounds(*cell_center(order, cells), largest_radius_deg(order)))
+        return _Circles.around(np.array([region.ra]), np.array([region.dec]), region.radius).bounds()
+    return _Circles.of(region).bounds()
 
 
 def cover(
     region: Region, rows_per_deg2: float, most_rows: float, most_deg: float, bounds: tuple[Tile, ...]
 ) -> Iterator[Tile]:
-    """Yield the boxes that hold a region, in order of their paths.
+    """Yield the boxes that hold a region, and few more, in order of their paths.
 
     Parameters
     ----------
@@ -144,20 +139,23 @@ def cover(
     bounds : tuple of Tile
         What `roots` returned.
     """
-    touches = _touching(region)
 
-    def parts(tile: Tile) -> Iterator[Tile]:
-        if not touches(tile):
-            return
+    def parts(tile: Tile, pieces: _Circles | None) -> Iterator[Tile]:
+        if pieces is not None:
+            pieces = pieces.near(tile)
+            if not len(pieces.ra):
+                return
         large = tile.area_deg2 * rows_per_deg2 > most_rows or max(tile.width_deg, tile.height_deg) > most_deg
         if not (large and tile.may_split):
             yield tile
             return
         for part in tile.split():
-            yield from parts(part)
+            yield from parts(part, pieces)
 
+    # Of a box all of its root is wanted.
+    pieces = None if isinstance(region, Box) else _Circles.of(region)
     for root in bounds:
-        yield from parts(root)
+        yield from parts(root, pieces)
 
 
 def tile_at(bounds: tuple[Tile, ...], path: str) -> Tile:
@@ -167,18 +165,6 @@ def tile_at(bounds: tuple[Tile, ...], path: str) -> Tile:
     for digit in digits:
         tile = tile.split()[int(digit)]
     return tile
-
-
-def _touching(region: Region) -> Callable[[Tile], bool]:
-    if isinstance(region, Box):
-        return lambda tile: True
-    ranges = region.ranges()
-
-    def touches(tile: Tile) -> bool:
-        box = Box(tile.ra_min, tile.ra_max, tile.dec_min, tile.dec_max).ranges()
-        return bool(overlap(ranges, box[:, 0], box[:, 1]).any())
-
-    return touches
 
 
 def _wrapped(ra_min: float, width: float, dec_min: float, dec_max: float) -> tuple[Tile, ...]:
@@ -195,6 +181,63 @@ def _wrapped(ra_min: float, width: float, dec_min: float, dec_max: float) -> tup
     return (Tile("0-", start, 360.0, low, high), Tile("1-", 0.0, end - 360.0, low, high))
 
 
+@dataclass(frozen=True)
+class _Circles:
+    """Circles of one radius that together hold a region.
+
+    Parameters
+    ----------
+    ra, dec : (N,) float64
+    span : (N,) float64
+        What each reaches in right ascension to both sides, 180 around a pole.
+    radius : float
+    """
+
+    ra: Float64
+    dec: Float64
+    span: Float64
+    radius: float
+
+    @classmethod
+    def of(cls, region: Region) -> _Circles:
+        """Return the circles around cells of the region."""
+        order, cells = _cells(region.ranges())
+        return cls.around(*cell_center(order, cells), largest_radius_deg(order))
+
+    @classmethod
+    def around(cls, ra: Float64, dec: Float64, radius: float) -> _Circles:
+        """Return circles around positions."""
+        radius += _MARGIN_DEG
+        polar = np.abs(dec) + radius >= 90.0
+        with np.errstate(divide="ignore"):
+            sine = np.sin(np.radians(min(radius, 90.0))) / np.cos(np.radians(dec))
+        span = np.degrees(np.arcsin(np.minimum(sine, 1.0))) + _MARGIN_DEG
+        return cls(ra, dec, np.where(polar, 180.0, span), radius)
+
+    def near(self, tile: Tile) -> _Circles:
+        """Return those that may touch a box."""
+        east = np.mod(self.ra - tile.ra_min, 360.0)
+        kept = (east <= tile.ra_max - tile.ra_min + self.span) | (east >= 360.0 - self.span)
+        kept &= (self.dec >= tile.dec_min - self.radius) & (self.dec <= tile.dec_max + self.radius)
+        return _Circles(self.ra[kept], self.dec[kept], self.span[kept], self.radius)
+
+    def bounds(self) -> tuple[Tile, ...]:
+        """Return the roots around all of them."""
+        if not len(self.ra):
+            return ()
+        low = max(float(self.dec.min()) - self.radius, -90.0)
+        high = min(float(self.dec.max()) + self.radius, 90.0)
+        starts = np.mod(self.ra - self.span, 360.0)
+        order = np.argsort(starts)
+        starts, ends = starts[order], (starts + 2 * self.span)[order]
+        reach = np.maximum(np.maximum.accumulate(ends), ends.max() - 360.0)
+        gaps = np.append(starts[1:], starts[0] + 360.0) - reach
+        widest = int(np.argmax(gaps))
+        if gaps[widest] <= 0:
+            return _wrapped(0.0, 360.0, low, high)
+        return _wrapped(float(starts[(widest + 1) % len(starts)]), 360.0 - float(gaps[widest]), low, high)
+
+
 def _cells(ranges: Int64) -> tuple[int, Int64]:
     """Return the cells that ranges touch, of the finest order that has not too many."""
     order, cells = 0, np.empty(0, np.int64)
@@ -207,24 +250,3 @@ def _cells(ranges: Int64) -> tuple[int, Int64]:
         steps = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         order, cells = finer, np.unique(np.repeat(first, counts) + steps)
     return order, cells
-
-
-def _circles_bounds(
-    ra: np.ndarray, dec: np.ndarray, radius: float
-) -> tuple[float, float, float, float]:
-    """Return the least ra, the width, and the least and greatest dec of circles together."""
-    radius += _MARGIN_DEG
-    low, high = max(float(dec.min()) - radius, -90.0), min(float(dec.max()) + radius, 90.0)
-    if ((np.abs(dec) + radius) >= 90.0).any():
-        return 0.0, 360.0, low, high
-    span = np.degrees(np.arcsin(np.sin(np.radians(radius)) / np.cos(np.radians(dec)))) + _MARGIN_DEG
-    starts = np.mod(ra - span, 360.0)
-    order = np.argsort(starts)
-    starts, ends = starts[order], (starts + 2 * span)[order]
-    reach = np.maximum(np.maximum.accumulate(ends), ends.max() - 360.0)
-    gaps = np.append(starts[1:], starts[0] + 360.0) - reach
-    widest = int(np.argmax(gaps))
-    if gaps[widest] <= 0:
-        return 0.0, 360.0, low, high
-    start = float(starts[(widest + 1) % len(starts)])
-    return start, 360.0 - float(gaps[widest]), low, high
