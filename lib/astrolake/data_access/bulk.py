@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 from astrolake.data_access.source_tables import HATS_MARKS
 from astrolake.data_access.surveys.conditions import keep, keep_native
 from astrolake.data_access.surveys.model import Bulk, Condition, SurveyColumn, SurveyTable
-from astrolake.data_access.surveys.translate import NativeRows, lake_fields, translate
+from astrolake.data_access.surveys.native_rows import NativeRows
+from astrolake.data_access.surveys.translate import lake_fields, translate
 from astrolake.errors import BadArguments, BadInput, MissingDependency
 from astrolake.lake.storage import filesystem
 from astrolake.schema import HEALPIX_COLUMN

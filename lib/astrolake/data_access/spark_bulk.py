@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -51,7 +51,7 @@ def bulk_frame(
 class BulkPlan(CatalogPlan):
     """A plan whose files are those of a release: rows come translated, and only those asked for."""
 
-    query: BulkQuery
+    query: BulkQuery = field(kw_only=True)
 
     def read_slice(
         self, file: InputFile, begin: int, end: int
@@ -82,4 +82,4 @@ def plan_bulk(query: BulkQuery, name: str) -> tuple[BulkPlan, list[tuple[InputFi
         raise BadInput(f"{query.table.native}: no file of the release lies in the region", "EmptyInput")
     columns = resolve_columns(query.schema, "ra", "dec", "source_id")
     table = lake_table(name, query.schema, columns)
-    return BulkPlan(table, query.schema, columns, ReadOptions(), query), files
+    return BulkPlan(table, query.schema, columns, ReadOptions(), query=query), files
