@@ -194,7 +194,14 @@ class _RequestHandler(http.server.BaseHTTPRequestHandler):
             else:
                 self._send(self._damaged(reply, fault), fault)
 
-    do_POST = do_DELETE = do_HEAD = do_GET
+    def do_POST(self):
+        self.do_GET()
+
+    def do_DELETE(self):
+        self.do_GET()
+
+    def do_HEAD(self):
+        self.do_GET()
 
     def log_message(self, *args):
         """Say nothing."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import re
 import threading
 import time
 import weakref
@@ -13,6 +11,7 @@ from typing import Any
 import requests
 from requests.adapters import HTTPAdapter
 
+from astrolake.data_access.services.answers import page_title, reason, said, words
 from astrolake.data_access.services.pace import RateLimiter, pause_s, retry_after_s
 from astrolake.errors import BadInput, ServiceError
 from astrolake.redact import redact
@@ -34,13 +33,7 @@ _NO_ADDRESS = (
     requests.exceptions.InvalidSchema,
     requests.exceptions.MissingSchema,
 )
-_PAGE = re.compile(
-    rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head)\b",
-    re.I | re.S,
-)
-_TITLE = re.compile(r"(?is)<title[^>]*>(.*?)</title>")
-_TAG = re.compile(r"(?is)<(script|style)\b.*?</\1\s*>|<[^>]*>")
-_WORDS, _QUERY = 300, 500
+_QUERY = 500
 
 
 class HttpClient:
@@ -65,8 +58,6 @@ class HttpClient:
     ----------
     session : requests.Session
         For libraries that take one: the same limits and tries hold; statuses such as 400 are returned.
-    sleep : callable
-        Waits for so many seconds, as between looks at a job.
     """
 
     def __init__(
@@ -81,7 +72,7 @@ class HttpClient:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name, self.tries, self.connections = name, tries, connections
-        self.sleep = self._sleep = sleep
+        self._sleep = sleep
         limiter = RateLimiter(requests_per_s, sleep, clock)
         adapter = _PoliteAdapter(self, limiter, connections, timeout_s)
         self.session = requests.Session()
@@ -166,7 +157,7 @@ class HttpClient:
             raise self.failure(reason(error), url, what) from error
         if response.status_code >= 400:
             with response:
-                problem = f"HTTP {response.status_code} {response.reason}{_said(_rest(response))}"
+                problem = f"HTTP {response.status_code} {response.reason}{said(response)}"
             remedy, kind = "check the query", "Refused"
             if response.status_code in _NOT_FOUND:
                 remedy, kind = "check the address", "NotFound"
@@ -177,7 +168,7 @@ class HttpClient:
 class _GivenUp(ServiceError):
     """The last try of a request failed; as it is where a library sent the request."""
 
-    def __init__(self, message: str, problem: str, url: str) -> None:
+    def __init__(self, message: str, problem: str = "", url: str = "") -> None:
         super().__init__(message)
         self.problem, self.url = problem, url
 
@@ -198,6 +189,7 @@ class _PoliteAdapter(HTTPAdapter):
         while True:
             attempt += 1
             wait_s: float | None = None
+            cause: Exception | None = None
             try:
                 response = self._send_once(request, *args, **kwargs)
             except _BROKEN as error:
@@ -205,11 +197,11 @@ class _PoliteAdapter(HTTPAdapter):
             else:
                 if response.status_code not in PASSING:
                     return response
-                wait_s, cause = retry_after_s(response.headers), None
+                wait_s = retry_after_s(response.headers)
                 tries = min(self._tries, _TRIES_OF_500) if response.status_code == 500 else self._tries
                 problem = f"HTTP {response.status_code} {response.reason}"
                 with response:
-                    problem += _said(_rest(response))
+                    problem += said(response)
             if attempt >= tries:
                 problem += f" ({attempt} tries)"
                 raise self._given_up(problem, request) from cause
@@ -235,45 +227,9 @@ class _PoliteAdapter(HTTPAdapter):
     def _given_up(self, problem: str, request: requests.PreparedRequest) -> _GivenUp:
         url = str(request.url)
         body = request.body
-        sent = f" (sent: {_words(body)})" if isinstance(body, str | bytes) and body else ""
+        sent = f" (sent: {words(body)})" if isinstance(body, str | bytes) and body else ""
         text = redact(f"{self._name}: {problem}: {url}{sent}; try again later")
         return _GivenUp(text, problem, url)
-
-
-def page_title(head: bytes) -> str | None:
-    """Return the title of a page of HTML, of which the first bytes will do; None of anything else."""
-    if not _PAGE.match(head[:2048]):
-        return None
-    match = _TITLE.search(head[:65536].decode("utf-8", "replace"))
-    return " ".join(html.unescape(match[1]).split())[:_WORDS] if match else "without a title"
-
-
-def reason(error: BaseException) -> str:
-    """Return why a transfer failed, without the wrappings of `requests` and `urllib3`."""
-    inner: Any = error
-    while inner.args and isinstance(inner.args[0], BaseException):
-        inner = inner.args[0]
-    inner = getattr(inner, "reason", None) or inner
-    text = str(inner.args[-1] if isinstance(inner, Exception) and inner.args else inner)
-    # "<urllib3.connection.HTTPSConnection object at 0x...>: Failed to ..." and "HTTPConnection(host=...): ..."
-    return re.sub(r"^(?:<[^>]*>|\w+\([^)]*\)): ", "", text) or type(error).__name__
-
-
-def _said(body: bytes) -> str:
-    words = _words(body)
-    return f", said: {words}" if words else ""
-
-
-def _words(body: str | bytes) -> str:
-    text = body if isinstance(body, str) else body[:65536].decode("utf-8", "replace")
-    return " ".join(html.unescape(_TAG.sub(" ", text)).split())[:_WORDS]
-
-
-def _rest(response: requests.Response) -> bytes:
-    try:
-        return response.content
-    except requests.RequestException:
-        return b""
 
 
 def _once(slots: threading.BoundedSemaphore) -> Callable[[], None]:
@@ -301,7 +257,7 @@ def _when_done(response: requests.Response, release: Callable[[], None]) -> None
 def _followed_by(
     method: weakref.WeakMethod[Callable[[], None]], then: Callable[[], None]
 ) -> Callable[[], None]:
-    # A strong reference would keep bodies that nobody reads, and their slots, until the garbage collector runs.
+    # A strong reference would keep bodies that nobody reads, and their slots, for the garbage collector.
     def both() -> None:
         if first := method():
             first()

@@ -57,11 +57,11 @@ class RateLimiter:
 
 
 def pause_s(attempt: int) -> float:
-    """Return how long to wait after a failed try (0 is the first): doubling, and scattered over its upper half.
+    """Return how long to wait after a failed try (0 is the first): doubling, scattered over the upper half.
 
     Clients that failed together do not come back together.
     """
-    longest = min(_FIRST_PAUSE_S * 2**attempt, _LONGEST_PAUSE_S)
+    longest = min(_FIRST_PAUSE_S * 2.0**attempt, _LONGEST_PAUSE_S)
     return longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
 
 
