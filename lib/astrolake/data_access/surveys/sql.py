@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from astrolake.data_access.surveys.conversions import native_value
+from astrolake.data_access.surveys.conversions import RULES, native_value
 from astrolake.data_access.surveys.model import Condition, SurveyColumn, SurveyTable
 from astrolake.errors import BadArguments
 
@@ -26,8 +26,8 @@ def to_sql(
 ) -> list[str]:
     """Return predicates on native columns that all wanted rows meet; joined by AND they narrow a query.
 
-    Conversions are inverted, and ranges widened by more than the precision of single-precision floats. What cannot
-    be written is left out: `keep` and `keep_native` apply everything exactly after the query.
+    Conversions are inverted, and ranges widened by more than the precision of single-precision floats. What
+    cannot be written is left out: `keep` and `keep_native` apply everything exactly after the query.
 
     Parameters
     ----------
@@ -84,12 +84,12 @@ def _unmapped(column: SurveyColumn, condition: Condition) -> Condition | None:
 
 def _native_range(column: SurveyColumn, condition: Condition) -> Condition | None:
     """Return the native range, widened, whose values may become one that the condition allows."""
+    if column.conversion is not None and RULES[column.conversion.kind].inverse is None:
+        return None
     value = condition.value
     low, high = (min(value), max(value)) if isinstance(value, tuple) else (value, value)
     has_low, has_high = _RANGES.get(condition.operator, (True, True))
     ends = [_native_end(column, low) if has_low else None, _native_end(column, high) if has_high else None]
-    if (has_low and ends[0] is None) or (has_high and ends[1] is None):
-        return None
     if _is_decreasing(column):
         ends.reverse()
     if ends[0] is not None and ends[1] is not None:
@@ -100,6 +100,7 @@ def _native_range(column: SurveyColumn, condition: Condition) -> Condition | Non
 
 
 def _native_end(column: SurveyColumn, value: float) -> float | None:
+    """Return the native value of an end, None where it lies at infinity."""
     value = float(value)
     if not math.isfinite(value):
         raise BadArguments(f"column {column.name}: the ends of a range must be finite, not {value}")
@@ -150,7 +151,7 @@ def identifier(name: str, dialect: str) -> str:
 def literal(value: Any, dialect: str) -> str:
     """Return a value as SQL has it.
 
-    Truth values are 1 and 0 in T-SQL, and the texts that the archives on PostgreSQL take in ADQL, which has none.
+    Truth values are 1 and 0 in T-SQL; ADQL 2.0 has none, archives on PostgreSQL take them as texts.
 
     Raises
     ------
