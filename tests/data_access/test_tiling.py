@@ -73,7 +73,7 @@ def test_every_position_of_a_region_is_in_one_box(name):
     assert count.max() == 1
     assert (count[wanted] == 1).all()
     if name != "one meridian":
-        assert 20 <= len(tiles) <= 400
+        assert (3 if isinstance(region, Moc) else 20) <= len(tiles) <= 400
     assert all(0 <= tile.ra_min < tile.ra_max <= 360 for tile in tiles)
 
 
@@ -111,7 +111,9 @@ def test_the_circle_of_a_box_holds_it(region):
     for root in roots(region):
         for tile in (root, *root.split(), *root.split()[0].split()):
             circle = tile.circle()
-            assert circle is not None
+            if circle is None:
+                assert max(tile.ra_max - tile.ra_min, tile.height_deg) > 60
+                continue
             ra, dec = np.meshgrid(
                 np.linspace(tile.ra_min, tile.ra_max, 41), np.linspace(tile.dec_min, tile.dec_max, 41)
             )

@@ -5,12 +5,23 @@ from functools import cache
 import numpy as np
 import pyarrow as pa
 
+from astrolake.data_access.services.tiling import roots
 from astrolake.data_access.surveys.model import Condition, Conversion, Cut, Service, SurveyColumn, SurveyTable
 from astrolake.sky.region import Box
 
 REGION = Box(359.0, 1.0, -1.0, 1.0)
 ROW_LIMIT = 2_000
 NATIVE = "generated.sources"
+
+
+def borders() -> tuple[list[float], list[float]]:
+    """Return right ascensions and declinations of borders of boxes, of the region itself and of ra 0."""
+    tiles = list(roots(REGION))
+    for _ in range(3):
+        tiles = [part for tile in tiles for part in tile.split()]
+    ra = {end % 360.0 for tile in tiles for end in (tile.ra_min, tile.ra_max)} | {0.0, 1.0, 359.0}
+    dec = {end for tile in tiles for end in (tile.dec_min, tile.dec_max)} | {-1.0, 0.0, 1.0}
+    return sorted(ra), sorted(dec)
 
 
 @cache
@@ -22,9 +33,8 @@ def sources(n_field: int = 18_000, n_clump: int = 7_000) -> pa.Table:
     for at_ra, at_dec, size in ((0.0, 0.25, 0.01), (-0.6, -0.4, 0.003), (0.7, 0.9, 0.02)):
         ra.append(rng.normal(at_ra, size, n_clump // 3))
         dec.append(rng.normal(at_dec, size, n_clump // 3))
-    # Every border that halving and quartering the region can give, corners of the region among them.
-    lines = np.linspace(-1.0, 1.0, 33)
-    grid_ra, grid_dec = np.meshgrid(lines, lines)
+    lines_ra, lines_dec = borders()
+    grid_ra, grid_dec = np.meshgrid(lines_ra, lines_dec)
     ra, dec = np.concatenate([*ra, grid_ra.ravel()]), np.concatenate([*dec, grid_dec.ravel()])
     n = len(ra)
     shuffled = rng.permutation(n)
