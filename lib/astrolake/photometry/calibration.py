@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from astrolake.photometry.headers import HeaderCards
 from astrolake.photometry.psf_cards import psf_fwhm_arcsec
 from astrolake.photometry.survey import is_significance
+from astrolake.sky.ab_offsets import AB_MINUS_VEGA
 
 
 @dataclass(frozen=True)
@@ -69,11 +70,8 @@ _SDSS_GAIN = (
 #: Column 2, u, after run 1100 (same source).
 _SDSS_LATE_U2_GAIN, _SDSS_LATE_RUN = 1.825, 1100
 
-#: m_AB - m_Vega: 2MASS from Blanton & Roweis 2007, AJ 133, 734; WISE from Jarrett et al. 2011, ApJ 735, 112.
-_AB_MINUS_VEGA = {
-    **{"J": 0.91, "H": 1.39, "Ks": 1.85},
-    **{"W1": 2.699, "W2": 3.339, "W3": 5.174, "W4": 6.620},
-}
+#: m_AB - m_Vega by filter.
+_AB_MINUS_VEGA = AB_MINUS_VEGA["twomass"] | AB_MINUS_VEGA["wise"]
 
 _ZERO_POINT_CARDS = ("MAGZERO", "MAGZPT", "MAGZP", "PHOTZP", "ZEROPNT", "ZP")
 _PER_SECOND = re.compile(r"/\s*s(ec)?\b|per (1 )?s(ec(ond)?)?\b|1 sec")

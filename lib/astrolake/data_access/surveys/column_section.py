@@ -1,0 +1,139 @@
+"""Columns in a survey's file: one entry stands for a column of every band."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from astrolake.data_access.surveys.conversions import RULES
+from astrolake.data_access.surveys.model import Conversion, SurveyColumn
+from astrolake.data_access.surveys.sections import Section
+from astrolake.schema.model import SCALAR_TYPES
+from astrolake.schema.objects import band_suffix
+from astrolake.sky.ab_offsets import AB_MINUS_VEGA
+
+#: Behind the name of a native array: the element of the band.
+_ELEMENT = "[{band}]"
+
+
+def column_sections(table: Section) -> list[ColumnSection]:
+    """Return the entries below ``[[tables.NAME.columns]]``."""
+    found = []
+    for number, values in enumerate(table.items("columns"), start=1):
+        if not isinstance(values, dict):
+            raise table.error(f"columns must be written as [[{table.path}.columns]], not {values!r}")
+        label = values.get("native", f"number {number}")
+        found.append(ColumnSection(Section(values, table.file, f"{table.path}.columns, {label}")))
+    return found
+
+
+@dataclass(frozen=True)
+class ColumnSection:
+    """One entry.
+
+    In ``native``, ``with``, ``also``, ``doc`` and ``ucd`` the word ``{band}`` stands for the band as ``bands``
+    spells it, ``{lower}`` for it in lower case and ``{ucd}`` for its word of ``[band_ucds]``; in ``name`` it is
+    what `band_suffix` makes of the band.
+    """
+
+    section: Section
+
+    def columns(self, ucds: Mapping[str, str], conversions: Mapping[str, Section]) -> list[SurveyColumn]:
+        """Return the column, or one for every band."""
+        bands = band_names(self.section) or [""]
+        found = [self._column(band, bands, ucds, conversions) for band in bands]
+        self.section.finish()
+        return found
+
+    def _column(
+        self, band: str, bands: list[str], ucds: Mapping[str, str], conversions: Mapping[str, Section]
+    ) -> SurveyColumn:
+        section = self.section
+
+        def filled(text: str) -> str:
+            ucd = ucds.get(band, "")
+            return text.replace("{band}", band).replace("{lower}", band.lower()).replace("{ucd}", ucd)
+
+        native = section.text("native")
+        element = bands.index(band) if native.endswith(_ELEMENT) else None
+        name = section.text("name", native).replace("{band}", band_suffix(band))
+        inputs = tuple(filled(text) for text in section.texts("with"))
+        return SurveyColumn(
+            native=filled(native.removesuffix(_ELEMENT)),
+            name=name,
+            type=section.choice("type", section.text("type", "float64"), SCALAR_TYPES),
+            doc=filled(section.text("doc")),
+            unit=section.text("unit", ""),
+            ucd=filled(section.text("ucd", "")).rstrip(";"),
+            null=section.items("null"),
+            values=self._values(),
+            conversion=self._conversion(band, inputs, conversions),
+            default=section.flag("default", True),
+            inputs=inputs,
+            aliases=tuple(filled(text) for text in section.texts("also")),
+            element=element,
+        )
+
+    def _values(self) -> dict[Any, Any]:
+        """Return native values to those of the lake; TOML has keys of text only, so digits mean numbers."""
+        found = self.section.mapping("values")
+        return {int(key) if key.lstrip("-").isdecimal() else key: value for key, value in found.items()}
+
+    def _conversion(
+        self, band: str, inputs: tuple[str, ...], conversions: Mapping[str, Section]
+    ) -> Conversion | None:
+        section = self.section
+        name = section.text("convert", "")
+        if not name:
+            if inputs:
+                raise section.error("with names columns for a conversion; add convert")
+            return None
+        named = conversions.get(name)
+        if named is None and name not in RULES:
+            raise section.error(
+                f"conversion {name!r} is unknown; choose one of {sorted({*RULES, *conversions})}, or add "
+                f"[conversions.{name}]"
+            )
+        kind = section.choice("rule", named.text("rule"), RULES) if named else name
+        given = {key: value for key, value in named.values.items() if key != "rule"} if named else {}
+        parameters = {key: _of_band(section, key, value, band) for key, value in given.items()}
+        _check_parameters(section, kind, parameters, len(inputs))
+        return Conversion(kind, parameters)
+
+
+def band_names(section: Section) -> list[str]:
+    """Return the bands of an entry: a text of letters, or a list."""
+    bands = section.get("bands", [])
+    if isinstance(bands, str):
+        return list(bands)
+    return list(section.texts("bands"))
+
+
+def _of_band(section: Section, key: str, value: Any, band: str) -> Any:
+    if not isinstance(value, dict):
+        return value.replace("{band}", band) if isinstance(value, str) else value
+    if band not in value:
+        raise section.error(f"the conversion has no {key} for band {band!r}; it has {sorted(value)}")
+    return value[band]
+
+
+def _check_parameters(section: Section, kind: str, parameters: Mapping[str, Any], inputs: int) -> None:
+    rule = RULES[kind]
+    known = rule.required | rule.optional
+    if unknown := set(parameters) - known:
+        raise section.error(f"rule {kind} has no parameters {sorted(unknown)}; it has {sorted(known)}")
+    if missing := rule.required - set(parameters):
+        raise section.error(
+            f"rule {kind} needs {sorted(missing)}; add them to the section [conversions.NAME]"
+        )
+    needed = len(parameters.get("shifts", ())) - 1 if kind == "packed_integer" else rule.inputs
+    if inputs != needed:
+        raise section.error(f"rule {kind} needs {needed} other columns in with, not {inputs}")
+    if kind == "vega_to_ab" and "ab_minus_vega" not in parameters:
+        system, name = parameters.get("system"), parameters.get("filter")
+        if name not in AB_MINUS_VEGA.get(str(system), {}):
+            raise section.error(
+                f"m_AB - m_Vega of filter {name!r} of system {system!r} is not known; give ab_minus_vega, or one of"
+                f" { {key: sorted(value) for key, value in AB_MINUS_VEGA.items()} }"
+            )

@@ -1,0 +1,196 @@
+"""A survey's file, checked and turned into the values of `model`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from astrolake.data_access.surveys.column_section import column_sections
+from astrolake.data_access.surveys.model import (
+    OPERATORS,
+    Bulk,
+    Condition,
+    Cut,
+    Service,
+    Survey,
+    SurveyColumn,
+    SurveyTable,
+)
+from astrolake.data_access.surveys.sections import Section
+from astrolake.errors import BadArguments
+
+CATALOG_PROTOCOLS = ("tap", "skyserver")
+IMAGING_PROTOCOLS = ("sdss_frames", "panstarrs", "legacy_bricks", "unwise", "sia2")
+_LAYOUTS = ("hats", "healpix_k5")
+_KEYS = ("source_id", "ra", "dec")
+
+
+def parse_survey(values: Mapping[str, Any], file: str, release: str = "") -> Survey:
+    """Return a survey and one of its releases.
+
+    Raises
+    ------
+    BadArguments
+        When the survey has no such release.
+    BadInput
+        When a key is missing, unknown or of the wrong type; the message names file, section and remedy.
+    """
+    top = Section(values, file, "")
+    name = top.text("name")
+    releases = top.texts("releases")
+    if not releases:
+        raise top.error("releases must list one release at least, the default first")
+    release = release or releases[0]
+    if release not in releases:
+        raise BadArguments(f"survey {name} has no release {release!r}; choose one of {list(releases)}")
+    ucds = {str(band): str(ucd) for band, ucd in top.mapping("band_ucds").items()}
+    conversions = {section.path.split(".")[-1]: section for section in top.sections("conversions")}
+    tables = {
+        section.path.split(".")[-1]: _table(section, release, releases, ucds, conversions)
+        for section in top.sections("tables")
+        if _is_of(section, release, releases)
+    }
+    imaging = top.section("imaging")
+    survey = Survey(
+        name=name,
+        title=top.text("title"),
+        reference=top.text("reference"),
+        acknowledgement=top.text("acknowledgement", ""),
+        release=release,
+        releases=releases,
+        tables=tables,
+        imaging=_service(imaging, release, IMAGING_PROTOCOLS) if imaging else None,
+        bands=top.texts("bands"),
+    )
+    top.finish()
+    if not tables:
+        raise top.error(f"release {release} has no table; add a section [tables.NAME]")
+    return survey
+
+
+def _is_of(section: Section, release: str, releases: tuple[str, ...]) -> bool:
+    of = section.texts("releases")
+    for name in of:
+        section.choice("releases", name, releases)
+    return not of or release in of
+
+
+def _table(
+    section: Section,
+    release: str,
+    releases: tuple[str, ...],
+    ucds: Mapping[str, str],
+    conversions: Mapping[str, Section],
+) -> SurveyTable:
+    columns = tuple(
+        column
+        for below in column_sections(section)
+        if _is_of(below.section, release, releases)
+        for column in below.columns(ucds, conversions)
+    )
+    columns = _checked_columns(section, columns)
+    cuts = {
+        cut.name: cut
+        for cut in (
+            _cut(below, columns) for below in section.sections("cuts") if _is_of(below, release, releases)
+        )
+    }
+    service, bulk = section.section("service"), section.section("bulk")
+    by_name = {column.name: column.native for column in columns}
+    table = SurveyTable(
+        name=section.path.split(".")[-1],
+        native=section.text("native").replace("{release}", release),
+        id=by_name["source_id"],
+        ra=by_name["ra"],
+        dec=by_name["dec"],
+        columns=columns,
+        cuts=cuts,
+        service=_service(service, release, CATALOG_PROTOCOLS) if service else None,
+        row_limit=section.integer("row_limit", 100_000),
+        rows_per_deg2=section.number("rows_per_deg2", 10_000.0),
+        magnitude=section.text("magnitude", ""),
+        bulk=_bulk(bulk, release) if bulk else None,
+        layout_of=section.texts("layout_of"),
+        doc=section.text("doc"),
+        source=section.text("source"),
+    )
+    section.finish()
+    return table
+
+
+def _checked_columns(section: Section, columns: tuple[SurveyColumn, ...]) -> tuple[SurveyColumn, ...]:
+    """Return the columns, identifier and position first; no name may repeat or differ by case only."""
+    seen: dict[str, str] = {}
+    for column in columns:
+        if column.name.lower() in seen:
+            raise section.error(
+                f"two columns are called {column.name!r} in the lake, from {seen[column.name.lower()]} and "
+                f"{column.native}; rename one"
+            )
+        seen[column.name.lower()] = column.native
+    by_name = {column.name: column for column in columns}
+    if missing := [name for name in _KEYS if name not in by_name]:
+        raise section.error(
+            f"no column is called {' or '.join(missing)}; every table has source_id, ra and dec"
+        )
+    return (*(by_name[name] for name in _KEYS), *(column for column in columns if column.name not in _KEYS))
+
+
+def _cut(section: Section, columns: tuple[SurveyColumn, ...]) -> Cut:
+    known = {name for column in columns for name in (column.native, *column.inputs)}
+    conditions = []
+    for item in section.items("where"):
+        if (
+            not isinstance(item, list)
+            or len(item) != 3
+            or not all(isinstance(word, str) for word in item[:2])
+        ):
+            raise section.error(f"where must be a list of [column, operator, value], not {item!r}")
+        native, operator, value = item
+        section.choice("where: column", native, tuple(known))
+        section.choice("where: operator", operator, OPERATORS)
+        conditions.append(Condition(native, operator, _operand(section, operator, value)))
+    if not conditions:
+        raise section.error("where is missing; list [column, operator, value] for every condition")
+    cut = Cut(section.path.split(".")[-1], tuple(conditions), section.text("doc"), section.text("source"))
+    section.finish()
+    return cut
+
+
+def _operand(section: Section, operator: str, value: Any) -> Any:
+    """Return the value of a condition as the operator takes it, lists as tuples."""
+    is_list = isinstance(value, list)
+    if operator == "between" and not (is_list and len(value) == 2):
+        raise section.error(f"where: between takes [smallest, greatest], not {value!r}")
+    if operator == "in" and not (is_list and value):
+        raise section.error(f"where: in takes a list of values, not {value!r}")
+    if operator.startswith("bits_") and (isinstance(value, bool) or not isinstance(value, int)):
+        raise section.error(f"where: {operator} takes a mask, a whole number, not {value!r}")
+    if operator not in ("between", "in") and (is_list or isinstance(value, dict)):
+        raise section.error(f"where: {operator} takes one value, not {value!r}")
+    return tuple(value) if is_list else value
+
+
+def _service(section: Section, release: str, protocols: tuple[str, ...]) -> Service:
+    url = section.text("url").replace("{release}", release)
+    if not url.startswith(("https://", "http://")):
+        raise section.error(f"url must start with https:// or http://, not {url!r}")
+    service = Service(
+        protocol=section.choice("protocol", section.text("protocol"), protocols),
+        url=url,
+        requests_per_s=section.number("requests_per_s", 5.0),
+        connections=section.integer("connections", 4),
+        options=section.mapping("options"),
+    )
+    section.finish()
+    return service
+
+
+def _bulk(section: Section, release: str) -> Bulk:
+    bulk = Bulk(
+        uri=section.text("uri").replace("{release}", release),
+        layout=section.choice("layout", section.text("layout"), _LAYOUTS),
+        region=section.text("region", "us-east-1"),
+    )
+    section.finish()
+    return bulk
