@@ -10,7 +10,7 @@ from astropy.time import Time
 from astrolake.photometry.headers import HeaderCards
 
 _SECONDS_PER_DAY = 86400.0
-_MJD_CARDS = ("MJD-OBS", "MJD_OBS", "MJD-BEG", "OBSMJD", "EXPSTART", "TEXPSTRT", "MJD")
+_MJD_CARDS = ("MJD-OBS", "MJD_OBS", "MJD-BEG", "OBSMJD", "EXPSTART", "TEXPSTRT", "MJD", "MJDMIN")
 _DATE_CARDS = ("DATE-OBS", "DATE-BEG", "DATE_OBS", "DATEOBS1", "UTC-OBS")
 _TIME_CARDS = ("TAIHMS", "TIME-OBS", "UTC-OBS", "UT", "UTSTART")
 _EXPTIME_CARDS = ("EXPTIME", "EXPOSURE", "TEXPTIME", "XPOSURE", "AEXPTIME", "EXPDUR", "ITIME")
