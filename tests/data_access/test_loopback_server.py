@@ -47,14 +47,28 @@ def test_ranges_need_the_validator(server, as_file, tmp_path):
     assert (status, body) == (200, BODY)
     part = {"Range": "bytes=100-", "If-Range": headers["ETag"]}
     status, found, body = ask(server, path, part)
-    assert (status, body, found["Content-Range"]) == (206, BODY[100:], f"bytes 100-{len(BODY) - 1}/{len(BODY)}")
+    assert (status, body, found["Content-Range"]) == (
+        206,
+        BODY[100:],
+        f"bytes 100-{len(BODY) - 1}/{len(BODY)}",
+    )
     assert ask(server, path, {**part, "If-Range": '"other"'})[::2] == (200, BODY)
     with pytest.raises(urllib.error.HTTPError, match="416"):
         ask(server, path, {"Range": f"bytes={len(BODY)}-"})
 
 
 def test_faults_come_once_each_and_in_order(server):
-    server.faults = [Fault("404", "elsewhere"), "503", "429:2", "html", "half", "bits", "reset", "half-reset", "empty"]
+    server.faults = [
+        Fault("404", "elsewhere"),
+        "503",
+        "429:2",
+        "html",
+        "half",
+        "bits",
+        "reset",
+        "half-reset",
+        "empty",
+    ]
     for status, wait in ((503, None), (429, "2")):
         with pytest.raises(urllib.error.HTTPError) as raised:
             ask(server, "/data/a.bin")

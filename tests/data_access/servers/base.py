@@ -43,7 +43,9 @@ class Recorded:
     def parameters(self) -> dict[str, str]:
         """Those of the query and of the form, with names in upper case as DALI lets any case pass."""
         urlencoded = self.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
-        return {name.upper(): value for name, value in (self.query | (self.form if urlencoded else {})).items()}
+        return {
+            name.upper(): value for name, value in (self.query | (self.form if urlencoded else {})).items()
+        }
 
 
 @dataclass(frozen=True)
@@ -192,7 +194,14 @@ class _RequestHandler(http.server.BaseHTTPRequestHandler):
             else:
                 self._send(self._damaged(reply, fault), fault)
 
-    do_POST = do_DELETE = do_HEAD = do_GET
+    def do_POST(self):
+        self.do_GET()
+
+    def do_DELETE(self):
+        self.do_GET()
+
+    def do_HEAD(self):
+        self.do_GET()
 
     def log_message(self, *args):
         """Say nothing."""
@@ -253,7 +262,9 @@ class _RequestHandler(http.server.BaseHTTPRequestHandler):
             return
         with body.open("rb") as stream:
             while start < end:
-                start += os.sendfile(self.connection.fileno(), stream.fileno(), start, min(end - start, _BLOCK))
+                start += os.sendfile(
+                    self.connection.fileno(), stream.fileno(), start, min(end - start, _BLOCK)
+                )
 
     def _reset(self) -> None:
         """End the connection by RST, as a router does that forgets it."""
