@@ -17,13 +17,13 @@ _HALF_IMAGE_DEG = 1800 * 0.262 / 3600
 def bricks_of(region: Region) -> list[str]:
     """Return the names of the bricks whose coadds touch a region, sorted.
 
-    Rows of equal declination, each of the fewest bricks, an even number, that are no wider than 0.25 deg: tables
-    survey-bricks of https://www.legacysurvey.org/dr10/files/ and class Bricks of desiutil.
+    Rows of equal declination, each of the fewest bricks, an even number, that are no wider than 0.25 deg:
+    tables survey-bricks of https://www.legacysurvey.org/dr10/files/ and class Bricks of desiutil.
     """
     found: set[str] = set()
     for cone in enclosing_cones(region):
         row, column, count = _near(cone.ra, cone.dec, cone.radius + 2 * _HALF_IMAGE_DEG)
-        ra, dec = (column + 0.5) * 360.0 / count, row * _SIZE_DEG - 90.0
+        ra, dec = np.asarray((column + 0.5) * 360.0 / count), row * _SIZE_DEG - 90.0
         kept = touching(region, *rectangles(ra, dec, _HALF_IMAGE_DEG, _HALF_IMAGE_DEG))
         found.update(brick_name(a, d) for a, d in zip(ra[kept], dec[kept], strict=True))
     return sorted(found)

@@ -49,8 +49,8 @@ def find_images(
     client : HttpClient
         Of the archive.
     target : Storage
-        Directory of the files; below it they lie as in the archive, so that no two have the same place and weights
-        lie beside their images.
+        Directory of the files; below it they lie as in the archive, so that no two have the same place and
+        weights lie beside their images.
     note : callable, optional
         Is told, in words, of what the archive does not have, such as a brick; it is logged by default.
     options
@@ -99,6 +99,7 @@ def _bands(survey: Survey, bands: Sequence[str]) -> tuple[str, ...]:
     """Return bands in the order of the survey."""
     if unknown := sorted(set(bands) - set(survey.bands)):
         raise BadArguments(
-            f"images of {survey.title} have no bands {', '.join(unknown)}; they have {', '.join(survey.bands)}"
+            f"images of {survey.title} have no bands {', '.join(unknown)}; "
+            f"they have {', '.join(survey.bands)}"
         )
     return tuple(band for band in survey.bands if not bands or band in bands)

@@ -1,4 +1,4 @@
-"""Footprints of images against a region, and the cones that hold a region, for archives that are asked by cone."""
+"""Footprints of images against a region, and the cones that hold a region."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def enclosing_cones(region: Region) -> list[Cone]:
 def _touched(ranges: Int64, order: int, cells: Int64) -> Int64:
     """Return those of the cells of an order that the ranges touch."""
     spans = np.stack([cells, cells + 1]) << (2 * (29 - order))
-    return cells[overlap(ranges, spans[0], spans[1])]
+    return np.asarray(cells[overlap(ranges, spans[0], spans[1])])
 
 
 def _cone_of(order: int, cells: Int64) -> Cone:

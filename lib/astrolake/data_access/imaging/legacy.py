@@ -33,8 +33,8 @@ def legacy_bricks(
 ) -> Iterator[RemoteFile]:
     """Yield the coadds of the bricks that a region touches, or cutouts.
 
-    Each brick is looked for in the releases of `options.roots`, one after the other; a brick of none of them is
-    told to `search.note`, and so is a band that a brick lacks.
+    Each brick is looked for in the releases of `options.roots`, one after the other; a brick of none of
+    them is told to `search.note`, and so is a band that a brick lacks.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Stacks and warps of Pan-STARRS1: whole skycells, or cutouts.
 
-Lists of files and cutouts: https://outerspace.stsci.edu/display/PANSTARRS/PS1+Image+Cutout+Service; ps1filenames.py
-takes a file of positions by POST and answers with the files of the best skycell of each.
+https://outerspace.stsci.edu/display/PANSTARRS/PS1+Image+Cutout+Service: ps1filenames.py takes a file of
+positions by POST and answers with the files of the best skycell of each; fitscut.cgi cuts squares out.
 """
 
 from __future__ import annotations
@@ -63,11 +63,8 @@ def panstarrs_images(
     known = ("", "wt", "mask", "num", "exp", "expwt")[: 6 if kind == "stack" else 3]
     types = tuple(f"{kind}.{chosen('planes', plane, known)}".rstrip(".") for plane in planes)
     size, most = cutout_pixels(search.region, PIXEL_ARCSEC), int(search.setting("cutout_pixels"))
-    cut = (
-        0 < size <= _SMALL_PIXELS
-        if chosen("cutout", cutout, (True, False, "auto")) == "auto"
-        else bool(cutout)
-    )
+    chosen("cutout", cutout, (True, False, "auto"))
+    cut = 0 < size <= _SMALL_PIXELS if cutout == "auto" else bool(cutout)
     if cut and not 0 < size <= most:
         width = most * PIXEL_ARCSEC / 60
         raise BadArguments(
@@ -91,7 +88,7 @@ def _list(search: ImageSearch, cells: list[Skycell], types: tuple[str, ...]) -> 
     url = f"{search.url}/cgi-bin/ps1filenames.py"
     positions = "".join(f"{cell.ra:.6f} {cell.dec:.6f}\n" for cell in cells)
     form = {"filters": "".join(search.bands), "type": ",".join(types)}
-    what = f"files {form['type']} in {form['filters']} at {len(cells)} positions from {cells[0].ra:.4f} {cells[0].dec:.4f}"
+    what = f"{form['type']} in {form['filters']} of {len(cells)} skycells from {positions.splitlines()[0]}"
     response = search.client.post(url, form, what, files={"file": ("positions.txt", positions)})
     header, *lines = response.text.splitlines() or [""]
     names = header.split()

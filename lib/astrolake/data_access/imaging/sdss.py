@@ -2,7 +2,7 @@
 
 The frames: https://data.sdss.org/datamodel/files/BOSS_PHOTOOBJ/frames/RERUN/RUN/CAMCOL/frame.html. The tables
 Field and Run: https://skyserver.sdss.org/dr17/MoreTools/browser. Every place of the survey belongs to one
-primary field (https://www.sdss4.org/dr17/algorithms/resolve/), the part of a field that does is its primaryArea.
+primary field (https://www.sdss4.org/dr17/algorithms/resolve/): primaryArea is that of a field's own places.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def field_query(cone: Cone, rerun: str = "301", all_epochs: bool = False) -> str
         wanted.append(_between_ra(cone.ra - span, cone.ra + span))
     if not all_epochs:
         wanted.append("f.primaryArea > 0")
-    return (
+    return (  # noqa: S608 - of numbers alone
         "SELECT f.run, f.camcol, f.field, f.ra, f.dec, r.node, r.incl FROM Field AS f "
         f"JOIN Run AS r ON r.run = f.run AND r.rerun = f.rerun WHERE {' AND '.join(wanted)}"
     )

@@ -1,6 +1,6 @@
 """The skycells of Pan-STARRS1: the sky in projection cells of 4 degrees, each of 10 x 10 images.
 
-Tessellation RINGS.V3: https://outerspace.stsci.edu/display/PANSTARRS/PS1+Sky+tessellation+patterns, whose file
+Tessellation RINGS.V3: https://outerspace.stsci.edu/display/PANSTARRS/PS1+Sky+tessellation+patterns, where
 ps1grid.fits holds the table below.
 """
 
@@ -22,8 +22,8 @@ _OVERLAP = 480
 _SAMPLES = 17
 _PROJECTION_REACH_DEG = 3.3
 
-#: ps1grid.fits: first projection cell of a zone, number of them, declination of their centres, upper border of
-#: the zone, size of images in pixels, and reference pixel of the images right and above the middle.
+#: First projection cell of a zone, number of them, declination of their centres, upper border of the zone,
+#: size of images in pixels, and reference pixel of the image right of and above the middle.
 _GRID = np.array(
     [
         (487, 72, -38.0, -35.98748871852416, 6305, 6279, 239.5, 238.0),
@@ -87,8 +87,8 @@ class Skycell:
 def skycells_of(region: Region) -> list[Skycell]:
     """Return the skycells whose images touch a region, in order.
 
-    Projection cells overlap, the more the nearer to the pole; a skycell that is at no place the best one has no
-    image of its own in the archive's lists and is left out.
+    Projection cells overlap, the more the nearer to the pole; a skycell that is at no place the best one is
+    left out.
     """
     found: dict[tuple[int, int], Skycell] = {}
     for cone in enclosing_cones(region):
@@ -144,7 +144,7 @@ def _positions(projection: int, cells: Int64, x_px: Float64, y_px: Float64) -> t
     crpix2 = (_GRID[zone, 7] + step[1] * (5 - cells // 10))[:, np.newaxis]
     xi, eta = -_PIXEL_RAD * (x_px - crpix1), _PIXEL_RAD * (y_px - crpix2)
     centre = (projection - _FIRST[zone]) * 360.0 / _COUNT[zone]
-    return from_tangent_plane(np.float64(centre), _DEC[zone], xi, eta)
+    return from_tangent_plane(np.array(centre), _DEC[zone : zone + 1], xi, eta)
 
 
 def _is_best(projection: int, cells: Int64, ra: Float64, dec: Float64) -> Bool:
@@ -159,4 +159,4 @@ def _is_best(projection: int, cells: Int64, ra: Float64, dec: Float64) -> Bool:
     polar = (zone >= last - 1) & (own >= last - 1)
     number = np.rint(ra * _COUNT[own] / 360.0).astype(np.int64) % _COUNT[own]
     nearest = number == projection - _FIRST[own]
-    return ((zone == own) | polar) & nearest & (dec >= _SOUTH_DEG)
+    return np.asarray(((zone == own) | polar) & nearest & (dec >= _SOUTH_DEG))

@@ -1,7 +1,7 @@
 """unWISE coadds: tiles of 1.56 degrees, whose list is a table beside them.
 
-https://unwise.me/data/flat-files.html (names, planes and units; tiles are listed in allsky-atlas.fits); Lang 2014,
-AJ 147, 108; Meisner et al. 2021, RNAAS 5, 168.
+Names, planes and units: https://unwise.me/data/flat-files.html; Lang 2014, AJ 147, 108; Meisner et al. 2021,
+RNAAS 5, 168.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def unwise_images(
     ----------
     search : ImageSearch
     kind : str
-        unwise: coadds at the resolution of WISE, of all years of a release. allwise: the Atlas of AllWISE, W1 to W4.
+        unwise: coadds of all years, as sharp as the exposures. allwise: the Atlas of AllWISE.
     planes : tuple of str
         Of unWISE, without outliers: img, invvar, std (scatter of the exposures), n (number of exposures).
 
