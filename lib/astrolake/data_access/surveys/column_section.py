@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from astrolake.data_access.surveys.conversions import RULES
-from astrolake.data_access.surveys.model import Conversion, SurveyColumn
+from astrolake.data_access.surveys.model import Alias, Conversion, SurveyColumn
 from astrolake.data_access.surveys.sections import Section
 from astrolake.schema.model import SCALAR_TYPES
 from astrolake.schema.objects import band_suffix
@@ -32,9 +32,9 @@ def column_sections(table: Section) -> list[ColumnSection]:
 class ColumnSection:
     """One entry.
 
-    In ``native``, ``with``, ``also``, ``doc`` and ``ucd`` the word ``{band}`` stands for the band as ``bands``
-    spells it, ``{lower}`` for it in lower case and ``{ucd}`` for its word of ``[band_ucds]``; in ``name`` it is
-    what `band_suffix` makes of the band.
+    In ``native``, ``with``, ``also``, ``doc`` and ``ucd`` the word ``{band}`` stands for the band as
+    ``bands`` spells it, ``{lower}`` for it in lower case and ``{ucd}`` for its word of ``[band_ucds]``;
+    in ``name`` it is what `band_suffix` makes of the band.
     """
 
     section: Section
@@ -71,7 +71,10 @@ class ColumnSection:
             conversion=self._conversion(band, inputs, conversions),
             default=section.flag("default", True),
             inputs=inputs,
-            aliases=tuple(filled(text) for text in section.texts("also")),
+            aliases=tuple(
+                Alias(filled(text), tuple(text.replace("{band}", other) for other in bands if other))
+                for text in section.texts("also")
+            ),
             element=element,
         )
 
@@ -134,6 +137,6 @@ def _check_parameters(section: Section, kind: str, parameters: Mapping[str, Any]
         system, name = parameters.get("system"), parameters.get("filter")
         if name not in AB_MINUS_VEGA.get(str(system), {}):
             raise section.error(
-                f"m_AB - m_Vega of filter {name!r} of system {system!r} is not known; give ab_minus_vega, or one of"
-                f" { {key: sorted(value) for key, value in AB_MINUS_VEGA.items()} }"
+                f"m_AB - m_Vega of filter {name!r} of system {system!r} is not known; give ab_minus_vega, or "
+                f"one of { {key: sorted(value) for key, value in AB_MINUS_VEGA.items()} }"
             )

@@ -29,6 +29,21 @@ class Conversion:
 
 
 @dataclass(frozen=True)
+class Alias:
+    """Another spelling of a native column in files.
+
+    Parameters
+    ----------
+    name : str
+    beside : tuple of str
+        Columns without which the name means something else: z is a magnitude beside u, g, r and i only.
+    """
+
+    name: str
+    beside: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class SurveyColumn:
     """A column of a survey's table.
 
@@ -51,7 +66,7 @@ class SurveyColumn:
         Whether a query asks for it unless told otherwise.
     inputs : tuple of str
         Other native columns that the conversion needs.
-    aliases : tuple of str
+    aliases : tuple of Alias
         Other spellings of `native` in files.
     element : int, optional
         Place in the native array that holds the values of all bands.
@@ -68,7 +83,7 @@ class SurveyColumn:
     conversion: Conversion | None = None
     default: bool = True
     inputs: tuple[str, ...] = ()
-    aliases: tuple[str, ...] = ()
+    aliases: tuple[Alias, ...] = ()
     element: int | None = None
 
 

@@ -45,11 +45,11 @@ def parse_survey(values: Mapping[str, Any], file: str, release: str = "") -> Sur
         raise BadArguments(f"survey {name} has no release {release!r}; choose one of {list(releases)}")
     ucds = {str(band): str(ucd) for band, ucd in top.mapping("band_ucds").items()}
     conversions = {section.path.split(".")[-1]: section for section in top.sections("conversions")}
-    tables = {
-        section.path.split(".")[-1]: _table(section, release, releases, ucds, conversions)
-        for section in top.sections("tables")
-        if _is_of(section, release, releases)
-    }
+    tables: dict[str, SurveyTable] = {}
+    for section in top.sections("tables"):
+        if _is_of(section, release, releases):
+            table = _table(section, (release, releases), ucds, conversions, tables)
+            tables[table.name] = table
     imaging = top.section("imaging")
     survey = Survey(
         name=name,
@@ -77,18 +77,19 @@ def _is_of(section: Section, release: str, releases: tuple[str, ...]) -> bool:
 
 def _table(
     section: Section,
-    release: str,
-    releases: tuple[str, ...],
+    of: tuple[str, tuple[str, ...]],
     ucds: Mapping[str, str],
     conversions: Mapping[str, Section],
+    done: Mapping[str, SurveyTable],
 ) -> SurveyTable:
+    release, releases = of
     columns = tuple(
         column
         for below in column_sections(section)
         if _is_of(below.section, release, releases)
         for column in below.columns(ucds, conversions)
     )
-    columns = _checked_columns(section, columns)
+    columns = _checked_columns(section, columns, _columns_like(section, done))
     cuts = {
         cut.name: cut
         for cut in (
@@ -109,7 +110,7 @@ def _table(
         row_limit=section.integer("row_limit", 100_000),
         rows_per_deg2=section.number("rows_per_deg2", 10_000.0),
         magnitude=section.text("magnitude", ""),
-        bulk=_bulk(bulk, release) if bulk else None,
+        bulk=_bulk(bulk, release) if bulk and _is_of(bulk, release, releases) else None,
         layout_of=section.texts("layout_of"),
         doc=section.text("doc"),
         source=section.text("source"),
@@ -118,22 +119,31 @@ def _table(
     return table
 
 
-def _checked_columns(section: Section, columns: tuple[SurveyColumn, ...]) -> tuple[SurveyColumn, ...]:
-    """Return the columns, identifier and position first; no name may repeat or differ by case only."""
+def _columns_like(section: Section, done: Mapping[str, SurveyTable]) -> tuple[SurveyColumn, ...]:
+    """Return the columns of the table above that this one takes over."""
+    other = section.text("like", "")
+    return done[section.choice("like", other, tuple(done))].columns if other else ()
+
+
+def _checked_columns(
+    section: Section, own: tuple[SurveyColumn, ...], others: tuple[SurveyColumn, ...]
+) -> tuple[SurveyColumn, ...]:
+    """Return own columns and those of another table that they leave, identifier and position first."""
     seen: dict[str, str] = {}
-    for column in columns:
+    for column in own:
         if column.name.lower() in seen:
             raise section.error(
                 f"two columns are called {column.name!r} in the lake, from {seen[column.name.lower()]} and "
                 f"{column.native}; rename one"
             )
         seen[column.name.lower()] = column.native
+    columns = (*own, *(column for column in others if column.name.lower() not in seen))
     by_name = {column.name: column for column in columns}
     if missing := [name for name in _KEYS if name not in by_name]:
         raise section.error(
             f"no column is called {' or '.join(missing)}; every table has source_id, ra and dec"
         )
-    return (*(by_name[name] for name in _KEYS), *(column for column in columns if column.name not in _KEYS))
+    return (*(by_name[name] for name in _KEYS), *(c for c in columns if c.name not in _KEYS))
 
 
 def _cut(section: Section, columns: tuple[SurveyColumn, ...]) -> Cut:
