@@ -17,8 +17,8 @@ from deltalake import DeltaTable
 
 from astrolake.cli import load_job
 from astrolake.data_access.bulk import BulkQuery
-from astrolake.data_access.download import read_manifest
 from astrolake.data_access.fetched import OUTPUTS, read_fetched
+from astrolake.data_access.manifest import read_manifest
 from astrolake.data_access.places import fetches_of, manifest_of
 from astrolake.data_access.services.fetch import fetch_catalog
 from astrolake.data_access.surveys.conditions import parse_filters
@@ -244,7 +244,7 @@ class SurveyLoader:
 
     def _images(self, manifest: str) -> pd.DataFrame:
         """Return the rows of `images` of the files that a manifest tells of."""
-        uris = [row["uri"] for row in read_manifest(manifest, self.storage_options) if not row.get("error")]
+        uris = [row["uri"] for row in read_manifest(manifest, self.storage_options) if "error" not in row]
         lake = self._lake()
         if not lake.has_table(IMAGES.name):
             return pd.DataFrame(columns=list(IMAGES.column_names))

@@ -12,8 +12,9 @@ from tqdm import tqdm
 
 from astrolake.data_access.bulk import BulkQuery
 from astrolake.data_access.catalog_files import InputFile, ReadOptions
-from astrolake.data_access.download import Downloaded, RemoteFile, download_files, write_manifest
+from astrolake.data_access.download import download_files
 from astrolake.data_access.imaging.find import find_images
+from astrolake.data_access.manifest import downloaded_before, manifest_row, read_manifest, write_manifest
 from astrolake.data_access.normalise import Reject
 from astrolake.data_access.places import fetches_of, files_of, manifest_of
 from astrolake.data_access.services.client import HttpClient
@@ -134,29 +135,26 @@ def fetch_images_of(context: JobContext, wish: ImageWish, workers: int) -> Outco
     rate = (service.requests_per_s, service.connections) if service else ()
     client = HttpClient(survey.title, *rate)
     files = list(find_images(survey, wish.region, wish.bands, client, files_of(lake, survey), **wish.options))
-    there: list[str] = []
+    manifest = manifest_of(lake, survey, wish.asked, wish.bands, wish.options)
+    options = lake.storage.options
+    known = downloaded_before(row for row in read_manifest(manifest, options) if "error" not in row)
     rows: list[dict[str, Any]] = []
     failed: list[Reject] = []
     with tqdm(desc=f"download {survey.name}", total=len(files), unit="file", disable=None) as bar:
-        for outcome in download_files(files, client, workers, lake.storage.options):
+        for outcome in download_files(files, client, workers, options, known):
             bar.update()
-            rows.append(_manifest_row(outcome.item, outcome.value, outcome.error))
             if outcome.value is not None:
-                there.append(outcome.value.uri)
-            else:
-                kind = getattr(outcome.error, "kind", type(outcome.error).__name__)
-                failed.append(Reject(outcome.item.url, kind, str(outcome.error), ""))
-    uri = manifest_of(lake, survey, wish.asked, wish.bands, wish.options)
-    write_manifest(uri, rows, lake.storage.options)
-    _LOG.info("%s: %d files, %d could not be had; manifest %s", survey.title, len(files), len(failed), uri)
+                rows.append(manifest_row(outcome.item, outcome.value))
+                continue
+            kind = getattr(outcome.error, "kind", type(outcome.error).__name__)
+            failed.append(Reject(outcome.item.url, kind, str(outcome.error), ""))
+            rows.append({"uri": outcome.item.uri, "url": outcome.item.url, "error": str(outcome.error)})
+    write_manifest(manifest, rows, options)
+    _LOG.info(
+        "%s: %d files, %d could not be had; manifest %s", survey.title, len(files), len(failed), manifest
+    )
     lost = Outcome(len(failed), 0, len(failed), [], reject_frame(context, failed))
+    there = sorted(row["uri"] for row in rows if "error" not in row)
     if not there:
         return lost
-    return joined([register_images(context, sorted(there), survey.name, lake.storage.options), lost])
-
-
-def _manifest_row(file: RemoteFile, done: Downloaded | None, error: Exception | None) -> dict[str, Any]:
-    row: dict[str, Any] = {"url": file.url, "uri": file.uri, "band": file.band}
-    if done is not None:
-        return row | {"n_bytes": done.n_bytes, "sha256": done.sha256}
-    return row | {"error": str(error)}
+    return joined([register_images(context, there, survey.name, options), lost])
