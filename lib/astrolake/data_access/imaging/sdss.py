@@ -66,7 +66,7 @@ def field_query(cone: Cone, rerun: str = "301", all_epochs: bool = False) -> str
         wanted.append(_between_ra(cone.ra - span, cone.ra + span))
     if not all_epochs:
         wanted.append("f.primaryArea > 0")
-    return (  # noqa: S608 - of numbers alone
+    return (
         "SELECT f.run, f.camcol, f.field, f.ra, f.dec, r.node, r.incl FROM Field AS f "
         f"JOIN Run AS r ON r.run = f.run AND r.rerun = f.rerun WHERE {' AND '.join(wanted)}"
     )
