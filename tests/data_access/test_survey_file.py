@@ -16,9 +16,10 @@ KEYS = [
     {"native": "dec", "doc": "Declination"},
 ]
 MAGNITUDE = {
-    "native": "{lower}mag",
+    "native": "{band}mag",
     "name": "mag_{band}",
-    "bands": ["g", "G"],
+    "bands": {"g": "g", "gaia_g": "G"},
+    "ucd": "phot.mag;{ucd}",
     "unit": "mag",
     "doc": "Magnitude in {band}",
     "null": [-99],
@@ -29,6 +30,7 @@ MINIMAL = {
     "title": "My survey",
     "reference": "https://example.org",
     "releases": ["r2", "r1"],
+    "band_ucds": {"g": "em.opt.B", "G": "em.opt"},
     "conversions": {"vega": {"rule": "vega_to_ab", "ab_minus_vega": {"g": 0.1, "G": 0.2}}},
     "tables": {
         "main": {
@@ -56,7 +58,7 @@ def test_one_entry_stands_for_a_column_of_every_band(values):
     small, capital = table.columns[3:]
     assert (small.native, small.conversion.parameters) == ("gmag", {"ab_minus_vega": 0.1})
     assert (capital.native, capital.doc, capital.conversion.parameters) == (
-        "gmag",
+        "gaia_gmag",
         "Magnitude in G",
         {"ab_minus_vega": 0.2},
     )
@@ -88,7 +90,7 @@ def test_a_table_like_another_with_its_own_conversions(values):
         "columns": [{"native": "mydec", "name": "dec", "doc": "Declination"}],
     }
     deep = parse_survey(values, "mine.toml").table("deep")
-    assert [column.native for column in deep.columns] == ["ID", "ra", "mydec", "gmag", "gmag"]
+    assert [column.native for column in deep.columns] == ["ID", "ra", "mydec", "gmag", "gaia_gmag"]
     assert deep.columns[3].conversion.parameters == {"ab_minus_vega": 3.0}
 
 
@@ -121,11 +123,15 @@ MISTAKES = [
     (_set(*SERVICE, "protocol", "soap"), r"\[tables.main.service\]: protocol 'soap' is unknown.*tap"),
     (_set(*SERVICE, "url", "ftp://x"), r"\[tables.main.service\]: url must start with https://"),
     (_set(*SERVICE, "requests_per_s", True), r"requests_per_s must be a number"),
-    (_set(*COLUMN, "typ", "int32"), r"\[tables.main.columns, \{lower\}mag\]: key 'typ' is unknown"),
+    (_set(*COLUMN, "typ", "int32"), r"\[tables.main.columns, \{band\}mag\]: key 'typ' is unknown"),
     (_set(*COLUMN, "type", "decimal"), r"type 'decimal' is unknown"),
     (_set(*COLUMN, "convert", "vegga"), r"conversion 'vegga' is unknown"),
     (_set(*COLUMN, "with", ["x"]), r"rule vega_to_ab needs 0 other columns in with, not 1"),
-    (_set(*COLUMN, "bands", ["g", "r"]), r"no ab_minus_vega for band 'r'"),
+    (_set(*COLUMN, "bands", ["g", "r"]), r"bands must be letters or a table"),
+    (_set(*COLUMN, "bands", "gr"), r"\[band_ucds\] has no word for band 'r'"),
+    (_set("conversions", "vega", "ab_minus_vega", {"g": 1}), r"no ab_minus_vega for band 'G'"),
+    (_set("conversions", "vega", "ab_minus_vega", "1"), r"ab_minus_vega of the conversion must be a number"),
+    (_set(*COLUMN, "values", {"1": "STAR"}), r"values become float64, which \['STAR'\] are not"),
     (_set("conversions", "vega", "rule", "vega"), r"rule 'vega' is unknown"),
     (_set("conversions", "vega", "offset", 1), r"rule vega_to_ab has no parameters \['offset'\]"),
     (_set("conversions", {"vega": {"rule": "asinh_to_pogson"}}), r"asinh_to_pogson needs \['softening'\]"),
