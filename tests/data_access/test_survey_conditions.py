@@ -11,7 +11,7 @@ from astrolake.data_access.surveys.native_rows import NativeRows
 from astrolake.data_access.surveys.registry import load_survey
 from astrolake.data_access.surveys.sql import joined
 from astrolake.data_access.surveys.translate import translate
-from astrolake.errors import BadArguments, MissingColumns
+from astrolake.errors import BadArguments, BadInput, MissingColumns
 from tests.data_access.survey_rows import GAIA_DR3, read_rows
 
 SDSS = load_survey("sdss").table()
@@ -206,6 +206,12 @@ def test_cuts_are_exact_on_native_rows():
     assert keep_native(SDSS, [], rows).all()
     with pytest.raises(MissingColumns, match=r"lacks the columns \['mode'\]"):
         keep_native(SDSS, ["primary"], rows.drop(["MODE"]))
+
+
+def test_a_cut_on_values_of_another_type_is_named():
+    wise = load_survey("wise").table("catwise")
+    with pytest.raises(BadInput, match=r"column ab_flags is double: = '00' has no meaning there"):
+        keep_native(wise, ["clean"], pa.table({"ab_flags": [0.0, 1.5]}))
 
 
 def test_truth_values_by_any_name():

@@ -258,6 +258,19 @@ def test_the_documented_layout_of_allwise():
     assert translated(table, native, ("clean", "point")).column("source_id").to_pylist() == [1]
 
 
+def test_flags_keep_their_leading_zeros(tmp_path):
+    path = tmp_path / "wise.csv"
+    path.write_text(
+        "cntr,designation,ra,dec,w1mpro,w3mpro,ext_flg,cc_flags\n"
+        "1,J1,0.0,0.0,15.0,12,0,0000\n2,J2,0.1,0.0,16.0,12,1,0010\n"
+    )
+    native = read_rows(path)
+    assert pa.types.is_integer(native.schema.field("cc_flags").type)
+    table = load_survey("wise").table()
+    assert translated(table, native).column("cc_flags").to_pylist() == ["0000", "0010"]
+    assert translated(table, native, ("clean",)).column("source_id").to_pylist() == [1]
+
+
 def test_the_documented_layout_of_catwise():
     """Of IRSA's catwise_colDescriptions.html; the values are made up."""
     native = pa.table(

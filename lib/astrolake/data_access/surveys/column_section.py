@@ -33,9 +33,9 @@ def column_sections(table: Section) -> list[ColumnSection]:
 class ColumnSection:
     """One entry.
 
-    The word ``{band}`` stands in ``native``, ``with`` and ``also`` for the band as the survey's columns spell
-    it, in ``doc`` for its usual name, and in ``name`` for what `band_suffix` makes of that; ``{ucd}`` in ``ucd``
-    is the band's word of ``[band_ucds]``.
+    The word ``{band}`` stands in ``native``, ``with`` and ``also`` for the band as native columns spell
+    it, in ``doc`` for its usual name, and in ``name`` for what `band_suffix` makes of that; ``{ucd}`` in
+    ``ucd`` is the band's word of ``[band_ucds]``.
     """
 
     section: Section
@@ -82,6 +82,7 @@ class ColumnSection:
             ),
             element=element,
             band=band,
+            width=section.integer("width") if "width" in section.values else 0,
         )
 
     def _ucd(self, band: str, ucds: Mapping[str, str]) -> str:
