@@ -82,9 +82,9 @@ def test_every_source_of_a_region_over_ra_0_comes_once(tap, tmp_path, whole):
     assert seen[-1].done == seen[-1].known == len(list(tmp_path.glob("*/*.parquet")))
     assert seen[-1].n_rows == found.n_rows
     times = np.sort([request.time for request in tap.requests])
-    # Any 20 requests in a row: what the threads of the server add to the times is a few milliseconds.
-    assert (times[20:] - times[:-20] >= 20 / rate - 0.02).all()
-    assert len(times) - 1 <= rate * (times[-1] - times[0]) * 1.05
+    # Any 60 requests in a row, but for the time that the server's threads may take to see the first.
+    assert (times[60:] - times[:-60] >= 60 / rate - 0.1).all()
+    assert (len(times) - 1) / rate - 0.1 <= times[-1] - times[0]
 
 
 def test_columns_come_as_the_lake_has_them(whole):

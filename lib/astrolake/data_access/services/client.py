@@ -58,6 +58,8 @@ class HttpClient:
     ----------
     session : requests.Session
         For libraries that take one: the same limits and tries hold; statuses such as 400 are returned.
+    sleep : callable
+        Waits for so many seconds, as between looks at a job.
     """
 
     def __init__(
@@ -72,7 +74,7 @@ class HttpClient:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name, self.tries, self.connections = name, tries, connections
-        self._sleep = sleep
+        self.sleep = sleep
         limiter = RateLimiter(requests_per_s, sleep, clock)
         adapter = _PoliteAdapter(self, limiter, connections, timeout_s)
         self.session = requests.Session()
@@ -142,7 +144,7 @@ class HttpClient:
             attempt += 1
             if attempt >= min(_TRIES_OF_PAGES, self.tries):
                 raise self.failure(f"sent a page of HTML, {title!r}, in place of data", response.url, what)
-            self._sleep(pause_s(attempt - 1))
+            self.sleep(pause_s(attempt - 1))
 
     def _answer(self, method: str, url: str, what: str, arguments: dict[str, Any]) -> requests.Response:
         try:
@@ -178,7 +180,7 @@ class _PoliteAdapter(HTTPAdapter):
 
     def __init__(self, client: HttpClient, limiter: RateLimiter, connections: int, timeout_s: float) -> None:
         super().__init__(pool_maxsize=connections)
-        self._name, self._tries, self._sleep = client.name, client.tries, client._sleep
+        self._name, self._tries, self._sleep = client.name, client.tries, client.sleep
         self._limiter, self._timeout_s = limiter, timeout_s
         self._slots = threading.BoundedSemaphore(connections)
 
