@@ -173,10 +173,16 @@ def read_rows(path: Path, kind: str) -> pa.Table:
             # Its schema is known from its rows alone: one reading gives both.
             with naming(file):
                 return pa.Table.from_batches([votable.records(file, options)])
-        schema = file_schema(file, options)
+        schema = _typed(file_schema(file, options))
         batches = list(read_batches(file, schema, options))
     except BadInput as error:
         raise TryAgain(f"the answer cannot be read: {error}") from error
     if bad := [row for batch in batches for row in batch.malformed]:
         raise TryAgain(f"{len(bad)} rows of the answer cannot be read, such as {bad[0].text[:200]!r}")
     return pa.Table.from_batches([batch.records for batch in batches], schema)
+
+
+def _typed(schema: pa.Schema) -> pa.Schema:
+    """Return a schema in which columns without any value have a type that becomes any other."""
+    fields = (field.with_type(pa.int64()) if pa.types.is_null(field.type) else field for field in schema)
+    return pa.schema(list(fields))
