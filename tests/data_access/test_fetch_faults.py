@@ -12,7 +12,7 @@ from astrolake.errors import MissingColumns, ServiceError
 from astrolake.lake.storage import Storage
 from astrolake.sky.region import Box
 from tests.data_access.servers.base import Reply
-from tests.data_access.servers.generated import NATIVE, sources, survey_table
+from tests.data_access.servers.generated import NATIVE, inside, sources, survey_table
 from tests.data_access.servers.query_engine import Database
 from tests.data_access.servers.tap_server import JobEnd, TapServer
 
@@ -168,7 +168,9 @@ def test_right_ascension_comes_within_0_and_360(tmp_path):
     assert table["ra"][0].as_py() == 0.0
 
 
-def test_a_fetch_to_s3_is_resumed(tap, wanted):
+def test_a_fetch_to_s3_is_resumed(tap):
+    # Around a clump, so that boxes are split.
+    region = Box(359.9, 0.1, 0.2, 0.3)
     pytest.importorskip("flask")
     boto3, moto = pytest.importorskip("boto3"), pytest.importorskip("moto.server")
     store = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -195,13 +197,16 @@ def test_a_fetch_to_s3_is_resumed(tap, wanted):
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            fetch_catalog(table, REGION, storage, client=client, workers=1, progress=interrupt)
+            fetch_catalog(table, region, storage, client=client, workers=1, progress=interrupt)
         before = set(tap.queries)
-        found = fetch_catalog(table, REGION, storage, client=client)
+        found = fetch_catalog(table, region, storage, client=client)
         after = tap.queries[-found.n_queries :]
         assert len(before & set(after)) <= 1
         assert found.uris[0].startswith("s3://sky/fetches/")
-        assert sorted(sum((_ids(storage, uri) for uri in found.uris), [])) == wanted
+        assert storage.fs.glob("sky/fetches/*/*.split")
+        assert sorted(sum((_ids(storage, uri) for uri in found.uris), [])) == sorted(
+            inside(sources(), region)
+        )
     finally:
         store.stop()
 

@@ -1,5 +1,6 @@
 """Queries to a TAP service: answers in every form, jobs, and what it says when it cannot."""
 
+import gzip
 from dataclasses import replace
 
 import numpy as np
@@ -20,7 +21,7 @@ from astrolake.sky.region import Cone
 from tests.data_access.servers.base import HTML, Fault, Reply
 from tests.data_access.servers.generated import NATIVE, sources
 from tests.data_access.servers.query_engine import Database
-from tests.data_access.servers.tap_server import JobEnd, TapServer
+from tests.data_access.servers.tap_server import JobEnd, TapServer, votable_of
 
 SQL = f"SELECT objid, ra, dec, mag, kind FROM {NATIVE} WHERE ra >= 0.5 AND ra < 0.6"
 
@@ -83,6 +84,23 @@ def test_an_answer_that_was_cut_off_is_known(server, form, marked):
     answer = service(server, mode="sync", format=form).query(SQL, 50)
     assert answer.rows.num_rows == 50
     assert answer.overflow
+
+
+@pytest.mark.parametrize("encoding", [{}, {"Content-Encoding": "gzip"}], ids=["file", "transfer"])
+def test_packed_answers_are_unpacked(server, encoding):
+    rows = votable_of(wanted(), overflow=True, serialisation="binary2")
+    reply = Reply(200, gzip.compress(rows), "application/x-votable+xml", encoding)
+    server.route("POST", "/tap/sync", lambda request: reply)
+    answer = service(server, mode="sync").query(SQL, 5000)
+    assert answer.rows["objid"].to_pylist() == wanted()["objid"].to_pylist()
+    assert answer.overflow
+
+
+def test_a_job_that_never_ends_is_given_up(server):
+    server.behaviour.waits = 10**6
+    with pytest.raises(ServiceError, match="the job is EXECUTING for more than 6 hours"):
+        service(server, mode="async").query(SQL, 5000)
+    assert server.deleted == ["job1"]
 
 
 def test_a_mark_counts_below_the_rows_that_were_asked_for(server):

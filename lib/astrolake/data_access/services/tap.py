@@ -36,6 +36,7 @@ from astrolake.redact import redact
 
 _LOG = logging.getLogger(__name__)
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _GROWTH = 1.0, 60.0, 1.5
+_LONGEST_WAIT_S = 6 * 3600.0
 #: Rows that every service sends at once; the Gaia archive's synchronous answers end there, without a mark
 #: (https://www.cosmos.esa.int/web/gaia-users/archive/programmatic-access).
 _SYNC_ROWS = 2000
@@ -162,7 +163,7 @@ class TapService:
         TryAgain
             When it was aborted, or failed for a reason that the service calls transient.
         """
-        pause = _FIRST_PAUSE_S
+        pause, waited_s = _FIRST_PAUSE_S, 0.0
         while True:
             with self._speaking(sql):
                 summary = job.job
@@ -173,7 +174,10 @@ class TapService:
                 self._raise_failed(summary, sql)
             if phase not in _WAITING:
                 raise TryAgain(f"the job is {phase or 'of no phase'}{_told(summary)}")
+            if waited_s > _LONGEST_WAIT_S:
+                raise self._error(f"the job is {phase} for more than {waited_s // 3600:.0f} hours", sql)
             self._client.sleep(pause)
+            waited_s += pause
             pause = min(pause * _GROWTH, _LONGEST_PAUSE_S)
 
     def _raise_failed(self, summary: Any, sql: str) -> None:
