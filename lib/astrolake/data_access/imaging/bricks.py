@@ -23,7 +23,8 @@ def bricks_of(region: Region) -> list[str]:
     found: set[str] = set()
     for cone in enclosing_cones(region):
         row, column, count = _near(cone.ra, cone.dec, cone.radius + 2 * _HALF_IMAGE_DEG)
-        ra, dec = np.asarray((column + 0.5) * 360.0 / count), row * _SIZE_DEG - 90.0
+        ra = ((column + 0.5) * 360.0 / count).astype(np.float64)
+        dec = (row * _SIZE_DEG - 90.0).astype(np.float64)
         kept = touching(region, *rectangles(ra, dec, _HALF_IMAGE_DEG, _HALF_IMAGE_DEG))
         found.update(brick_name(a, d) for a, d in zip(ra[kept], dec[kept], strict=True))
     return sorted(found)

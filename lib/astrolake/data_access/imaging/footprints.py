@@ -9,7 +9,7 @@ from astrolake.sky.ranges import cell_ranges, overlap
 from astrolake.sky.region import Cone, Region
 from astrolake.sky.separation import Bool, Float64, Int64, unit_vectors
 
-#: Cells of 51 arcsec: what is nearer to a region than that may count as touching it.
+#: Cells of 51 arcsec.
 _ORDER = 12
 #: A region that no cone of this radius holds is asked for in parts, one for each cell of `_PART_ORDER`.
 _LARGEST_CONE_DEG = 5.0
@@ -19,7 +19,10 @@ _ENOUGH_CELLS = 4096
 
 
 def touching(region: Region, ra_deg: Float64, dec_deg: Float64) -> Bool:
-    """Tell which footprints touch a region; one that is less than two arcmin away may be among them.
+    """Tell which footprints touch a region.
+
+    One that is beside it by less than the cells by which its ranges follow its border (an arcmin, or 14
+    for a border of more than 30 degrees) may be among them; none that touches is missing.
 
     Parameters
     ----------
@@ -50,10 +53,10 @@ def enclosing_cones(region: Region) -> list[Cone]:
         return [region]
     ranges = region.ranges()
     order, cells = 0, np.arange(N_BASE, dtype=np.int64)
-    cells = _touched(ranges, order, cells)
+    cells = touched_cells(ranges, order, cells)
     while order < _ORDER and 0 < cells.size < _ENOUGH_CELLS:
         order += 1
-        cells = _touched(ranges, order, (4 * cells[:, np.newaxis] + np.arange(4)).ravel())
+        cells = touched_cells(ranges, order, (4 * cells[:, np.newaxis] + np.arange(4)).ravel())
     if not cells.size:
         return []
     whole = _cone_of(order, cells)
@@ -63,8 +66,8 @@ def enclosing_cones(region: Region) -> list[Cone]:
     return [_cone_of(order, cells[parts == part]) for part in np.unique(parts)]
 
 
-def _touched(ranges: Int64, order: int, cells: Int64) -> Int64:
-    """Return those of the cells of an order that the ranges touch."""
+def touched_cells(ranges: Int64, order: int, cells: Int64) -> Int64:
+    """Return those of the cells of an order that ranges of order-29 indices touch."""
     spans = np.stack([cells, cells + 1]) << (2 * (29 - order))
     return np.asarray(cells[overlap(ranges, spans[0], spans[1])])
 

@@ -110,7 +110,7 @@ def _files(
 def _cutouts(search: ImageSearch, planes: tuple[str, ...]) -> Iterator[RemoteFile]:
     """Yield one cutout in each band, which holds the region; its inverse variance is in the next HDU."""
     size = cutout_pixels(search.region, _PIXEL_ARCSEC)
-    most = int(search.setting("cutout_pixels"))
+    most = int(search.setting("cutout_pixels", 3000))
     if not 0 < size <= most:
         width = most * _PIXEL_ARCSEC / 3600
         raise BadArguments(

@@ -66,10 +66,9 @@ def field_query(cone: Cone, rerun: str = "301", all_epochs: bool = False) -> str
         wanted.append(_between_ra(cone.ra - span, cone.ra + span))
     if not all_epochs:
         wanted.append("f.primaryArea > 0")
-    return (  # noqa: S608 - of numbers alone
-        "SELECT f.run, f.camcol, f.field, f.ra, f.dec, r.node, r.incl FROM Field AS f "
-        f"JOIN Run AS r ON r.run = f.run AND r.rerun = f.rerun WHERE {' AND '.join(wanted)}"
-    )
+    columns = "f.run, f.camcol, f.field, f.ra, f.dec, r.node, r.incl"
+    tables = "Field AS f JOIN Run AS r ON r.run = f.run AND r.rerun = f.rerun"
+    return f"SELECT {columns} FROM {tables} WHERE {' AND '.join(wanted)}"  # noqa: S608 - numbers alone
 
 
 def _between_ra(low: float, high: float) -> str:

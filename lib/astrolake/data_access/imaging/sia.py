@@ -18,7 +18,7 @@ from astropy.io import votable
 from pyvo.dal.sia2 import SIA2Results
 
 from astrolake.data_access.download import RemoteFile
-from astrolake.data_access.imaging.footprints import enclosing_cones, touching
+from astrolake.data_access.imaging.footprints import enclosing_cones, touched_cells, touching
 from astrolake.data_access.imaging.search import ImageSearch
 from astrolake.sky.healpix import cell_center, cone_cells, largest_radius_deg
 from astrolake.sky.region import Cone, Region
@@ -107,7 +107,8 @@ def _rows(search: ImageSearch, url: str, collection: str, cone: Cone) -> Iterato
         )
     else:
         order = int(np.clip(np.ceil(np.log2(90.0 / cone.radius)), 0, _FINEST_ORDER))
-        cells = cone_cells(cone.ra, cone.dec, cone.radius, order)
+        around = cone_cells(cone.ra, cone.dec, cone.radius, order)
+        cells = touched_cells(search.region.ranges(), order, around)
         for ra, dec in zip(*cell_center(order, cells), strict=True):
             yield from _rows(search, url, collection, Cone(float(ra), float(dec), largest_radius_deg(order)))
 
