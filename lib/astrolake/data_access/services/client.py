@@ -18,7 +18,8 @@ from astrolake.redact import redact
 
 #: HTTP statuses after which another try may succeed.
 PASSING = (408, 425, 429, 500, 502, 503, 504)
-_NOT_FOUND = (404, 410)
+#: Kinds of the errors of refusals; those of others are Refused.
+_KINDS = {404: "NotFound", 410: "NotFound", 416: "BadRange"}
 #: Services answer 500 to queries that will never work, too.
 _TRIES_OF_500 = 3
 _TRIES_OF_PAGES = 3
@@ -131,6 +132,10 @@ class HttpClient:
         """
         return self._send("POST", url, what, page or stream, data=data, stream=stream, files=files)
 
+    def pause(self, attempt: int) -> None:
+        """Wait as after a failed try (0 is the first), for callers whose stream broke off."""
+        self._sleep(pause_s(attempt))
+
     def failure(
         self, problem: str, url: str, what: str = "", remedy: str = "try again later"
     ) -> ServiceError:
@@ -152,7 +157,7 @@ class HttpClient:
             attempt += 1
             if attempt >= min(_TRIES_OF_PAGES, self.tries):
                 raise self.failure(f"sent a page of HTML, {title!r}, in place of data", response.url, what)
-            self._sleep(pause_s(attempt - 1))
+            self.pause(attempt - 1)
 
     def _answer(self, method: str, url: str, what: str, arguments: dict[str, Any]) -> requests.Response:
         try:
@@ -168,9 +173,8 @@ class HttpClient:
         if response.status_code >= 400:
             with response:
                 problem = f"HTTP {response.status_code} {response.reason}{said(response)}"
-            remedy, kind = "check the query", "Refused"
-            if response.status_code in _NOT_FOUND:
-                remedy, kind = "check the address", "NotFound"
+            kind = _KINDS.get(response.status_code, "Refused")
+            remedy = "check the address" if kind == "NotFound" else "check the query"
             raise BadInput(self.message(problem, response.url, what, remedy), kind)
         return response
 
