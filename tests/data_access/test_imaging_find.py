@@ -15,6 +15,7 @@ from astrolake.sky.ranges import cell_ranges
 from astrolake.sky.region import Box, Cone, Moc, Polygon
 from astrolake.sky.separation import separation_arcsec
 from tests.data_access.imaging_fixtures import client, server, target
+from tests.data_access.servers.archives import on_loopback, serve_tiles
 
 __all__ = ["client", "server", "target"]
 
@@ -76,7 +77,7 @@ def test_footprints_that_touch_are_those_that_share_a_place(name):
     angle, away = rng.uniform(0, 2 * np.pi, 300), middle.radius * np.sqrt(rng.uniform(0, 9, 300))
     centre_dec = np.clip(middle.dec + away * np.cos(angle), -89.99, 89.99)
     centre_ra = middle.ra + away * np.sin(angle) / np.cos(np.radians(centre_dec))
-    found = touching(region, *rectangles(centre_ra, centre_dec, 0.1, 0.1))
+    found = touching(region.ranges(), *rectangles(centre_ra, centre_dec, 0.1, 0.1))
     # A circle in the image holds a place of the region: it touches. One around it is far from all: it does not.
     nearest = np.array(
         [separation_arcsec(a, d, ra, dec).min() for a, d in zip(centre_ra, centre_dec, strict=True)]
@@ -94,6 +95,21 @@ def test_survey_without_images_says_so(client, target):
 def test_unknown_band_names_those_there_are(client, target):
     with pytest.raises(BadArguments, match=r"no bands q; they have u, g, r, i, z"):
         find_images(load_survey("sdss"), Cone(10, 10, 0.1), "gq", client, target)
+
+
+@pytest.mark.parametrize("bands", ["W2", "W2,W2", ["W2"], ("W2",)])
+def test_bands_may_be_given_in_several_ways(server, client, target, bands):
+    serve_tiles(server, {"0000p000": (0.0, 0.0)})
+    survey = on_loopback(load_survey("wise"), server)
+    files = find_images(survey, Cone(0, 0, 0.1), bands, client, target, planes=("img",))
+    assert [file.band for file in files] == ["W2"]
+
+
+def test_no_bands_mean_all(server, client, target):
+    serve_tiles(server, {"0000p000": (0.0, 0.0)})
+    survey = on_loopback(load_survey("wise"), server)
+    files = find_images(survey, Cone(0, 0, 0.1), "", client, target, planes=("img",))
+    assert sorted(file.band for file in files) == ["W1", "W2", "W3", "W4"]
 
 
 def test_unknown_option_names_those_there_are(client, target):

@@ -220,18 +220,25 @@ class SiaImage:
     subtype: str = "science"
 
 
+#: Centres and radii in degrees.
+Circles = tuple[SkyCoord, np.ndarray]
+
+
 def serve_sia(server: LoopbackServer, images: list[SiaImage], most: int = 10_000) -> None:
     """Answer SIA2 queries by CIRCLE as IRSA does, in a VOTable of ObsCore; `most` is the service's own limit."""
+
+    circles = _circles(images) if images else None
 
     def search(request: Recorded) -> Reply:
         shape, ra, dec, radius = request.parameters["POS"].split()
         assert shape == "CIRCLE"
         limit = min(most, int(request.parameters["MAXREC"]))
         centre = SkyCoord(float(ra), float(dec), unit="deg")
+        near = _meets(circles, centre, float(radius)) if images else []
         found = [
             image
-            for image in images
-            if image.collection == request.parameters["COLLECTION"] and _meets(image, centre, float(radius))
+            for image, meets in zip(images, near, strict=True)
+            if meets and image.collection == request.parameters["COLLECTION"]
         ]
         rows = [
             (image.collection, image.band, image.subtype, server.url + image.path, _stc(image.corners))
@@ -255,7 +262,14 @@ def _stc(corners: tuple[tuple[float, float], ...]) -> str:
     return "POLYGON ICRS " + " ".join(f"{ra:.7f} {dec:.7f}" for ra, dec in corners)
 
 
-def _meets(image: SiaImage, centre: SkyCoord, radius: float) -> bool:
-    corners = SkyCoord(*np.array(image.corners).T, unit="deg")
-    middle = SkyCoord(corners.cartesian.mean())
-    return bool(middle.separation(centre).deg <= radius + middle.separation(corners).deg.max())
+def _meets(circles: Circles, centre: SkyCoord, radius: float) -> np.ndarray:
+    middles, reach = circles
+    return middles.separation(centre).deg <= radius + reach
+
+
+def _circles(images: list[SiaImage]) -> Circles:
+    """Return centres and radii, degrees, of the circles around images."""
+    corners = [SkyCoord(*np.array(image.corners).T, unit="deg") for image in images]
+    middles = SkyCoord([SkyCoord(one.cartesian.mean()) for one in corners])
+    reach = np.array([m.separation(c).deg.max() for m, c in zip(middles, corners, strict=True)])
+    return SkyCoord(middles.spherical.lon, middles.spherical.lat), reach

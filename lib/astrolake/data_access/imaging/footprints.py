@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from astrolake.sky.healpix import N_BASE, cell_center, largest_radius_deg, parent, polygon_cells
-from astrolake.sky.ranges import cell_ranges, overlap
+from astrolake.sky.healpix import (
+    N_BASE,
+    cell_center,
+    healpix29,
+    largest_radius_deg,
+    parent,
+    polygon_cells,
+)
+from astrolake.sky.ranges import cell_ranges, inside, overlap
 from astrolake.sky.region import Cone, Region
 from astrolake.sky.separation import Bool, Float64, Int64, unit_vectors
 
@@ -18,15 +25,16 @@ _PART_ORDER = 3
 _ENOUGH_CELLS = 4096
 
 
-def touching(region: Region, ra_deg: Float64, dec_deg: Float64) -> Bool:
-    """Tell which footprints touch a region.
+def touching(ranges: Int64, ra_deg: Float64, dec_deg: Float64) -> Bool:
+    """Tell which footprints touch a region of these ranges.
 
     One that is beside it by less than the cells by which its ranges follow its border (an arcmin, or 14
     for a border of more than 30 degrees) may be among them; none that touches is missing.
 
     Parameters
     ----------
-    region : Region
+    ranges : (M, 2) int64
+        As `Region.ranges` gives them.
     ra_deg, dec_deg : (N, K) float64
         Corners of N polygons, in order.
 
@@ -34,14 +42,13 @@ def touching(region: Region, ra_deg: Float64, dec_deg: Float64) -> Bool:
     -------
     (N,) bool
     """
-    ranges = region.ranges()
-    found = (_touches(ranges, ra, dec) for ra, dec in zip(ra_deg, dec_deg, strict=True))
-    return np.fromiter(found, dtype=np.bool_, count=len(ra_deg))
-
-
-def _touches(ranges: Int64, ra_deg: Float64, dec_deg: Float64) -> bool:
-    cells = cell_ranges(_ORDER, polygon_cells(ra_deg, dec_deg, _ORDER))
-    return bool(overlap(ranges, cells[:, 0], cells[:, 1]).any())
+    corners = inside(ranges, healpix29(np.ravel(ra_deg), np.ravel(dec_deg)))
+    found = np.asarray(corners.reshape(np.shape(ra_deg)).any(axis=1))
+    # Most images of a large region have a corner in it; the others take longer.
+    for i in np.flatnonzero(~found):
+        cells = cell_ranges(_ORDER, polygon_cells(ra_deg[i], dec_deg[i], _ORDER))
+        found[i] = overlap(ranges, cells[:, 0], cells[:, 1]).any()
+    return found
 
 
 def enclosing_cones(region: Region) -> list[Cone]:

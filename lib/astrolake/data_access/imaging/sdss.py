@@ -44,11 +44,12 @@ def sdss_frames(search: ImageSearch, *, all_epochs: bool = False) -> Iterator[Re
         When SkyServer does not answer with a table.
     """
     rerun = str(search.setting("rerun"))
+    ranges = search.region.ranges()
     fields: set[tuple[int, int, int]] = set()
     for cone in enclosing_cones(search.region):
         rows = _ask(search, field_query(cone, rerun, all_epochs))
         corners = frame_corners(rows[:, 3], rows[:, 4], rows[:, 5], rows[:, 6])
-        kept = rows[touching(search.region, *corners), :3].astype(int)
+        kept = rows[touching(ranges, *corners), :3].astype(int)
         fields.update((int(run), int(camcol), int(number)) for run, camcol, number in kept)
     for run, camcol, number in sorted(fields):
         for band in search.bands:

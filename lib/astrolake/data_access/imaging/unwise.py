@@ -84,5 +84,5 @@ def _tiles(search: ImageSearch) -> list[str]:
     for cone in enclosing_cones(search.region):
         near |= separation_arcsec(cone.ra, cone.dec, ra, dec) <= (cone.radius + 1.5 * _HALF_TILE_DEG) * 3600
     names, ra, dec = names[near], ra[near], dec[near]
-    found = touching(search.region, *rectangles(ra, dec, _HALF_TILE_DEG, _HALF_TILE_DEG))
+    found = touching(search.region.ranges(), *rectangles(ra, dec, _HALF_TILE_DEG, _HALF_TILE_DEG))
     return [str(name) for name in names[found]]
