@@ -7,28 +7,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from astrolake.data_access.surveys.model import Condition, SurveyColumn, SurveyTable
+from astrolake.data_access.surveys.native_rows import Mask, NativeRows, holds
 from astrolake.data_access.surveys.sql import to_sql
-from astrolake.data_access.surveys.translate import NativeRows
 from astrolake.errors import BadArguments, MissingColumns
 from astrolake.schema.objects import band_suffix
 
 __all__ = ["keep", "keep_native", "parse_filters", "to_sql"]
 
-Mask = NDArray[np.bool_]
-
 _MAGNITUDE = "_mag"
-_COMPARISONS = {
-    "=": pc.equal,
-    "!=": pc.not_equal,
-    "<": pc.less,
-    "<=": pc.less_equal,
-    ">": pc.greater,
-    ">=": pc.greater_equal,
-}
+_WITHOUT_RANGES = ("string", "bool")
 
 
 def parse_filters(table: SurveyTable, filters: Mapping[str, Any] | None) -> tuple[Condition, ...]:
@@ -53,7 +42,8 @@ def parse_filters(table: SurveyTable, filters: Mapping[str, Any] | None) -> tupl
 def _condition(table: SurveyTable, name: str, value: Any) -> Condition:
     column = _column(table, name)
     is_list = isinstance(value, list | tuple)
-    if is_list and len(value) == 2 and all(end is None or _is_number(end) for end in value):
+    is_range = is_list and len(value) == 2 and all(end is None or _is_number(end) for end in value)
+    if is_range and column.type not in _WITHOUT_RANGES:
         low, high = value
         if low is None or high is None:
             if low is high:
@@ -118,7 +108,7 @@ def keep(table: SurveyTable, conditions: Sequence[Condition], rows: pa.Table) ->
         raise MissingColumns(f"the rows of {table.name}", missing, list(rows.column_names))
     mask = np.ones(rows.num_rows, dtype=bool)
     for condition in conditions:
-        mask &= _holds(condition, rows.column(condition.column))
+        mask &= holds(condition, rows.column(condition.column))
     return mask
 
 
@@ -139,32 +129,5 @@ def keep_native(table: SurveyTable, cuts: Iterable[str], rows: pa.Table) -> Mask
         raise MissingColumns(f"the rows of {table.native}", missing, list(rows.column_names))
     mask = np.ones(rows.num_rows, dtype=bool)
     for condition in conditions:
-        mask &= _holds(condition, native.values(condition.column))
+        mask &= holds(condition, native.values(condition.column))
     return mask
-
-
-def _holds(condition: Condition, values: pa.Array | pa.ChunkedArray) -> Mask:
-    values, value = _comparable(values, condition.value)
-    if condition.operator == "between":
-        low, high = value
-        found = pc.and_(pc.greater_equal(values, low), pc.less_equal(values, high))
-    elif condition.operator == "in":
-        found = pc.is_in(values, value_set=pa.array(value).cast(values.type))
-    elif condition.operator in ("bits_clear", "bits_set"):
-        bits = pc.bit_wise_and(values.cast(pa.int64()), value)
-        found = pc.equal(bits, 0 if condition.operator == "bits_clear" else value)
-    else:
-        found = _COMPARISONS[condition.operator](values, value)
-    return np.asarray(found.fill_null(False).to_numpy(zero_copy_only=False), dtype=bool)
-
-
-def _comparable(values: pa.Array | pa.ChunkedArray, value: Any) -> tuple[Any, Any]:
-    """Return values and operand in types that compare; 0 and 1 are false and true."""
-    operands = value if isinstance(value, tuple) else (value,)
-    if pa.types.is_boolean(values.type) and not all(isinstance(one, bool) for one in operands):
-        return values.cast(pa.int64()), value
-    if all(isinstance(one, bool) for one in operands) and not pa.types.is_boolean(values.type):
-        return values.cast(pa.bool_()), value
-    if any(isinstance(one, float) for one in operands) and not pa.types.is_string(values.type):
-        return values.cast(pa.float64()), value
-    return values, value

@@ -70,6 +70,10 @@ class SurveyColumn:
         Other spellings of `native` in files.
     element : int, optional
         Place in the native array that holds the values of all bands.
+    band : str
+        As the survey's file spells it; empty for a column of no band.
+    width : int
+        Digits of a text that may look like a number, whose leading zeros a reader of text files drops.
     """
 
     native: str
@@ -85,6 +89,8 @@ class SurveyColumn:
     inputs: tuple[str, ...] = ()
     aliases: tuple[Alias, ...] = ()
     element: int | None = None
+    band: str = ""
+    width: int = 0
 
 
 @dataclass(frozen=True)
@@ -190,6 +196,9 @@ class SurveyTable:
         What one row is.
     source : str
         The public page that documents the columns.
+    others : mapping of str to tuple of Condition
+        Rows that look like this table's but mean something else: the table or release that they belong to,
+        and what tells them, in native columns and values.
     """
 
     name: str
@@ -207,6 +216,7 @@ class SurveyTable:
     layout_of: tuple[str, ...] = ()
     doc: str = ""
     source: str = ""
+    others: Mapping[str, tuple[Condition, ...]] = field(default_factory=dict)
 
     def select(self, names: Sequence[str] | None = None) -> tuple[SurveyColumn, ...]:
         """Return columns by their names in the lake, identifier and position always among them.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from astrolake.data_access.surveys.column_section import column_sections
@@ -25,6 +26,17 @@ _LAYOUTS = ("hats", "healpix_k5")
 _KEYS = ("source_id", "ra", "dec")
 
 
+@dataclass(frozen=True)
+class _Shared:
+    """What all tables of a file share."""
+
+    release: str
+    releases: tuple[str, ...]
+    ucds: Mapping[str, str]
+    conversions: Mapping[str, Section]
+    tables: Mapping[str, Section]
+
+
 def parse_survey(values: Mapping[str, Any], file: str, release: str = "") -> Survey:
     """Return a survey and one of its releases.
 
@@ -43,13 +55,18 @@ def parse_survey(values: Mapping[str, Any], file: str, release: str = "") -> Sur
     release = release or releases[0]
     if release not in releases:
         raise BadArguments(f"survey {name} has no release {release!r}; choose one of {list(releases)}")
-    ucds = {str(band): str(ucd) for band, ucd in top.mapping("band_ucds").items()}
-    conversions = {section.path.split(".")[-1]: section for section in top.sections("conversions")}
-    tables: dict[str, SurveyTable] = {}
-    for section in top.sections("tables"):
-        if _is_of(section, release, releases):
-            table = _table(section, (release, releases), ucds, conversions, tables)
-            tables[table.name] = table
+    shared = _Shared(
+        release,
+        releases,
+        {str(band): str(ucd) for band, ucd in top.mapping("band_ucds").items()},
+        _by_name(top.sections("conversions")),
+        _by_name(top.sections("tables")),
+    )
+    tables = {
+        name: _table(section, shared)
+        for name, section in shared.tables.items()
+        if _is_of(section, release, releases)
+    }
     imaging = top.section("imaging")
     survey = Survey(
         name=name,
@@ -75,26 +92,17 @@ def _is_of(section: Section, release: str, releases: tuple[str, ...]) -> bool:
     return not of or release in of
 
 
-def _table(
-    section: Section,
-    of: tuple[str, tuple[str, ...]],
-    ucds: Mapping[str, str],
-    conversions: Mapping[str, Section],
-    done: Mapping[str, SurveyTable],
-) -> SurveyTable:
-    release, releases = of
-    columns = tuple(
-        column
-        for below in column_sections(section)
-        if _is_of(below.section, release, releases)
-        for column in below.columns(ucds, conversions)
-    )
-    columns = _checked_columns(section, columns, _columns_like(section, done))
+def _by_name(sections: Iterable[Section]) -> dict[str, Section]:
+    return {section.path.rsplit(".", 1)[-1]: section for section in sections}
+
+
+def _table(section: Section, shared: _Shared) -> SurveyTable:
+    release, releases = shared.release, shared.releases
+    columns = _columns(section, shared)
     cuts = {
-        cut.name: cut
-        for cut in (
-            _cut(below, columns) for below in section.sections("cuts") if _is_of(below, release, releases)
-        )
+        name: _cut(below, columns)
+        for name, below in _by_name(section.sections("cuts")).items()
+        if _is_of(below, release, releases)
     }
     service, bulk = section.section("service"), section.section("bulk")
     by_name = {column.name: column.native for column in columns}
@@ -114,15 +122,32 @@ def _table(
         layout_of=section.texts("layout_of"),
         doc=section.text("doc"),
         source=section.text("source"),
+        others={
+            name: _conditions(section, items, columns)
+            for name, items in section.mapping("others").items()
+            if name != release
+        },
     )
     section.finish()
     return table
 
 
-def _columns_like(section: Section, done: Mapping[str, SurveyTable]) -> tuple[SurveyColumn, ...]:
-    """Return the columns of the table above that this one takes over."""
-    other = section.text("like", "")
-    return done[section.choice("like", other, tuple(done))].columns if other else ()
+def _columns(section: Section, shared: _Shared) -> tuple[SurveyColumn, ...]:
+    """Return the columns of a table and those of another one that it takes over, with its own conversions."""
+    conversions = {**shared.conversions, **_by_name(section.sections("conversions"))}
+    like = section.text("like", "")
+    taken = [shared.tables[section.choice("like", like, shared.tables)]] if like else []
+    own, others = (
+        tuple(
+            column
+            for one in sections
+            for below in column_sections(one)
+            if _is_of(below.section, shared.release, shared.releases)
+            for column in below.columns(shared.ucds, conversions)
+        )
+        for sections in ([section], taken)
+    )
+    return _checked_columns(section, own, others)
 
 
 def _checked_columns(
@@ -147,37 +172,42 @@ def _checked_columns(
 
 
 def _cut(section: Section, columns: tuple[SurveyColumn, ...]) -> Cut:
+    conditions = _conditions(section, section.get("where"), columns)
+    cut = Cut(section.path.split(".")[-1], conditions, section.text("doc"), section.text("source"))
+    section.finish()
+    return cut
+
+
+def _conditions(section: Section, items: Any, columns: tuple[SurveyColumn, ...]) -> tuple[Condition, ...]:
     known = {name for column in columns for name in (column.native, *column.inputs)}
+    if not isinstance(items, list) or not items:
+        raise section.error(f"list [column, operator, value] for every condition, not {items!r}")
     conditions = []
-    for item in section.items("where"):
+    for item in items:
         if (
             not isinstance(item, list)
             or len(item) != 3
             or not all(isinstance(word, str) for word in item[:2])
         ):
-            raise section.error(f"where must be a list of [column, operator, value], not {item!r}")
+            raise section.error(f"a condition is [column, operator, value], not {item!r}")
         native, operator, value = item
-        section.choice("where: column", native, tuple(known))
-        section.choice("where: operator", operator, OPERATORS)
+        section.choice("column", native, tuple(known))
+        section.choice("operator", operator, OPERATORS)
         conditions.append(Condition(native, operator, _operand(section, operator, value)))
-    if not conditions:
-        raise section.error("where is missing; list [column, operator, value] for every condition")
-    cut = Cut(section.path.split(".")[-1], tuple(conditions), section.text("doc"), section.text("source"))
-    section.finish()
-    return cut
+    return tuple(conditions)
 
 
 def _operand(section: Section, operator: str, value: Any) -> Any:
     """Return the value of a condition as the operator takes it, lists as tuples."""
     is_list = isinstance(value, list)
     if operator == "between" and not (is_list and len(value) == 2):
-        raise section.error(f"where: between takes [smallest, greatest], not {value!r}")
+        raise section.error(f"between takes [smallest, greatest], not {value!r}")
     if operator == "in" and not (is_list and value):
-        raise section.error(f"where: in takes a list of values, not {value!r}")
+        raise section.error(f"in takes a list of values, not {value!r}")
     if operator.startswith("bits_") and (isinstance(value, bool) or not isinstance(value, int)):
-        raise section.error(f"where: {operator} takes a mask, a whole number, not {value!r}")
+        raise section.error(f"{operator} takes a mask, a whole number, not {value!r}")
     if operator not in ("between", "in") and (is_list or isinstance(value, dict)):
-        raise section.error(f"where: {operator} takes one value, not {value!r}")
+        raise section.error(f"{operator} takes one value, not {value!r}")
     return tuple(value) if is_list else value
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from astrolake.data_access.formats.base import metadata_of
 from astrolake.data_access.surveys.conversions import RULES, convert
 from astrolake.data_access.surveys.model import Conversion, SurveyColumn, SurveyTable
+from astrolake.data_access.surveys.native_rows import NativeRows, holds
 from astrolake.errors import BadInput, MissingColumns
 from astrolake.schema import Column
 from astrolake.schema.arrow import arrow_type
@@ -54,77 +54,30 @@ def translate(table: SurveyTable, columns: Sequence[SurveyColumn], native: pa.Ta
     MissingColumns
         When a native column that is needed is not there.
     BadInput
-        When values do not fit the type of the lake; the message names the column.
+        When values do not fit the type of the lake, or rows belong to another table; the message names column
+        or table.
     """
     rows = NativeRows(table, native)
     missing = [name for column in columns for name in rows.missing(column)]
     if missing:
         raise MissingColumns(f"the rows of {table.native}", sorted(set(missing)), list(native.column_names))
+    _check_table(table, rows)
     schema = lake_fields(columns)
     arrays = [_lake_values(rows, column, field.type) for column, field in zip(columns, schema, strict=True)]
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-class NativeRows:
-    """Native rows whose columns are found by any of their spellings."""
-
-    def __init__(self, table: SurveyTable, rows: pa.Table) -> None:
-        self.rows = rows
-        self._present = {name.lower(): name for name in reversed(rows.column_names)}
-        self._columns: dict[str, SurveyColumn] = {}
-        for column in table.columns:
-            self._columns.setdefault(column.native.lower(), column)
-
-    def spelling(self, native: str) -> str | None:
-        """Return the name that a native column has here, None when it is not there."""
-        if native in self.rows.column_names:
-            return native
-        column = self._columns.get(native.lower())
-        aliases = column.aliases if column else ()
-        fitting = (a.name for a in aliases if all(name.lower() in self._present for name in a.beside))
-        names = (self._present.get(name.lower()) for name in (native, *fitting))
-        return next((name for name in names if name is not None), None)
-
-    def missing(self, column: SurveyColumn) -> list[str]:
-        """Return the native columns that a column needs and that are not there."""
-        return [name for name in (column.native, *column.inputs) if self.spelling(name) is None]
-
-    def values(self, native: str, element: int | None = None) -> pa.Array:
-        """Return a native column, null where the survey has no value."""
-        name = self.spelling(native)
-        values = self.rows.column(name).combine_chunks()
-        if isinstance(values, pa.ChunkedArray):
-            values = pa.concat_arrays(values.chunks) if values.num_chunks else pa.array([], values.type)
-        values = _element(values, element, str(name))
-        if pa.types.is_dictionary(values.type):
-            values = values.cast(values.type.value_type)
-        if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-            values = pc.utf8_trim_whitespace(values.cast(pa.string()))
-        column = self._columns.get(native.lower())
-        return _without(values, column.null if column else ())
-
-
-def _element(values: pa.Array, element: int | None, name: str) -> pa.Array:
-    is_list = pa.types.is_nested(values.type)
-    if is_list != (element is not None):
-        expected = "one value in every row" if element is None else "an array of all bands"
-        raise BadInput(f"column {name} is {values.type}: it should hold {expected}", "UnsupportedType")
-    if element is None:
-        return values
-    lengths = pc.list_value_length(values)
-    if pc.any(pc.less_equal(lengths, element)).as_py():
-        raise BadInput(f"column {name}: some arrays have fewer than {element + 1} elements", "BadValue")
-    return pc.list_element(values, element)
-
-
-def _without(values: pa.Array, null: Sequence[Any]) -> pa.Array:
-    """Return the values, null where they are one of those that mean so."""
-    for sentinel in null:
-        text = isinstance(sentinel, str)
-        if text != bool(pa.types.is_string(values.type)) or pa.types.is_null(values.type):
+def _check_table(table: SurveyTable, rows: NativeRows) -> None:
+    for other, conditions in table.others.items():
+        if any(rows.spelling(condition.column) is None for condition in conditions):
             continue
-        values = pc.if_else(pc.equal(values, pa.scalar(sentinel)), pa.scalar(None, values.type), values)
-    return values
+        masks = [holds(condition, rows.values(condition.column)) for condition in conditions]
+        if np.logical_and.reduce(masks).any():
+            raise BadInput(
+                f"some rows are of {other}, not of the {table.name} that was named: "
+                f"{[(c.column, c.operator, c.value) for c in conditions]}; name that table or release",
+                "WrongTable",
+            )
 
 
 def _lake_values(rows: NativeRows, column: SurveyColumn, target: pa.DataType) -> pa.Array:
