@@ -28,6 +28,10 @@ class BadInput(AstrolakeError):
         return type(self), (self.message, self.kind)
 
 
+class ServiceError(AstrolakeError):
+    """A service on the web failed; names it, the URL or query and the remedy."""
+
+
 class NotALake(AstrolakeError):
     """The given location is not a lake, or cannot be read or written."""
 
