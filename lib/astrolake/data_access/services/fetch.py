@@ -25,7 +25,7 @@ from astrolake.parallel import run_parallel
 from astrolake.sky.region import Region
 
 #: Rows that one answer may have, for the sake of memory, whatever the service would send.
-_MOST_ROWS = 250_000
+_MOST_ROWS = 100_000
 #: Share of them that a box should hold at the usual density.
 _FILL = 0.4
 _LONGEST_SIDE_DEG = 5.0
