@@ -30,7 +30,9 @@ from astrolake.batch_processing.objects import list_objects
 from astrolake.batch_processing.stacks import stack_output, stack_outputs
 from astrolake.batch_processing.upload import find_files, upload_files
 from astrolake.batch_processing.upload_function import UploadSettings
-from astrolake.data_access.download import download_files, sdss_frames
+from astrolake.data_access.download import download_files
+from astrolake.data_access.sdss_sample import sdss_frames
+from astrolake.data_access.services.client import HttpClient
 from astrolake.demo import write_sample_sky
 from astrolake.errors import BadArguments
 from astrolake.lake.sql import format_csv, format_json_lines, format_table
@@ -45,6 +47,7 @@ _BUCKET = re.compile(r"[A-Za-z0-9._-]{3,255}|arn:\S+")
 #: Of Athena's longest decimals.
 _DIGITS = 38
 _PAGE_ROWS, _TABLE_ROWS = 10_000, 1000
+_REQUESTS_PER_S = 5.0
 
 
 def download(args: argparse.Namespace) -> int:
@@ -54,10 +57,11 @@ def download(args: argparse.Namespace) -> int:
         sample = write_sample_sky(out)
         print(f"{len(sample.images)} images and {len(sample.bad_images)} damaged ones: {sample.images_dir}")
         return 0
-    files = sdss_frames(out, args.field, args.bands, args.base_url)
+    files = sdss_frames(args.out, args.field, args.bands, args.base_url)
+    client = HttpClient("SDSS", _REQUESTS_PER_S, args.workers)
     counts: Counter[str] = Counter()
     with tqdm(desc="download", total=len(files), unit="file", disable=None) as bar:
-        for outcome in download_files(files, args.workers):
+        for outcome in download_files(files, client, args.workers):
             bar.update()
             if outcome.value is None:
                 counts["failed"] += 1

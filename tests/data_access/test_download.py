@@ -1,216 +1,408 @@
-"""Frames come whole, over a server that fails, and nothing else takes their name."""
+"""Files come whole, over a server that fails, and nothing else takes their name."""
 
 import bz2
+import fcntl
+import gzip
 import hashlib
-import http.server
-import json
-import threading
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from astrolake.cli import main
-from astrolake.data_access.download import RemoteFile, download_file, sdss_frames
-from astrolake.errors import AstrolakeError, BadArguments, BadInput
+from astrolake.data_access.download import RemoteFile, download_file, download_files
+from astrolake.data_access.manifest import (
+    downloaded_before,
+    manifest_row,
+    read_manifest,
+    write_manifest,
+)
+from astrolake.data_access.services.client import HttpClient
+from astrolake.errors import BadArguments, BadInput, ServiceError
+from tests.data_access.servers.base import Fault, LoopbackServer, Reply
+from tests.data_access.servers.clock import FakeClock
 
 FRAME = "frame-r-004510-4-0030.fits.bz2"
-
-
-class Archive(http.server.BaseHTTPRequestHandler):
-    """Serves files with ranges and validators; what goes wrong first is said by the test."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        server = self.server
-        server.asked.append((self.path, self.headers.get("Range")))
-        fault = server.faults.pop(0) if server.faults else ""
-        if fault.isdecimal():
-            return self.send(int(fault), b"busy")
-        body = server.files.get(self.path.rpartition("/")[2])
-        if body is None:
-            return self.send(404, b"no such file")
-        if fault == "html":
-            return self.send(200, b"<!DOCTYPE html><html><body>The archive is down.</body></html>")
-        start = 0
-        etag = f'"{hashlib.md5(body).hexdigest()}"'
-        if (asked := self.headers.get("Range")) and self.headers.get("If-Range") == etag:
-            start = int(asked.removeprefix("bytes=").rstrip("-"))
-        if start >= len(body):
-            return self.send(416, b"")
-        self.send(206 if start else 200, body[start:], etag, half=fault == "half", broken=fault == "bits")
-        return None
-
-    def send(self, status, body, etag="", half=False, broken=False):
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        if etag:
-            self.send_header("ETag", etag)
-        self.end_headers()
-        if broken:
-            body = body[: len(body) // 2] + b"\0" * 64 + body[len(body) // 2 + 64 :]
-        self.wfile.write(body[: len(body) // 2] if half else body)
-        if half:
-            self.close_connection = True
-
-    def log_message(self, *args):
-        pass
+CARD = b"SIMPLE  =                    T".ljust(80)
+PLAIN = CARD + b"END".ljust(2800) + b"".join(hashlib.sha256(bytes([i])).digest() for i in range(90)) * 900
+SMALL = PLAIN[: 2880 * 100]
+PACKED = bz2.compress(SMALL)
 
 
 @pytest.fixture
-def archive():
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Archive)
-    server.files, server.faults, server.asked = {}, [], []
-    server.url = f"http://127.0.0.1:{server.server_port}/frames/301"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+def server():
+    with LoopbackServer() as started:
+        yield started
 
 
 @pytest.fixture
-def fits_bytes():
-    card = b"SIMPLE  =                    T".ljust(80)
-    return bz2.compress(card + b"END".ljust(80) + hashlib.sha256(b"noise").digest() * 20_000)
+def clock():
+    return FakeClock()
 
 
 @pytest.fixture
-def frame(archive, fits_bytes, tmp_path):
-    archive.files[FRAME] = fits_bytes
-    return RemoteFile(f"{archive.url}/4510/4/{FRAME}", tmp_path / "out" / FRAME)
+def client(clock):
+    return HttpClient("ARCHIVE", float("inf"), sleep=clock.sleep, clock=clock)
 
 
-def fetch(frame):
-    waits = []
-    return download_file(frame, waits.append), waits
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "out"
 
 
-def leftovers(frame):
-    return sorted(path.name for path in frame.path.parent.iterdir() if path != frame.path)
+@pytest.fixture
+def publish(server, folder):
+    """Function that serves bytes under a name, and returns where they are and shall go."""
+
+    def add(name, body, **more):
+        return RemoteFile(server.serve(f"/a/{name}", body), (folder / name).as_uri(), **more)
+
+    return add
 
 
-def test_a_file_comes_whole_and_once(archive, frame, fits_bytes):
-    done, waits = fetch(frame)
-    assert (done.n_bytes, done.skipped, waits) == (len(fits_bytes), False, [])
-    assert frame.path.read_bytes() == fits_bytes
-    assert leftovers(frame) == []
-    again, _ = fetch(frame)
-    assert again.skipped
-    assert len(archive.asked) == 1
+@pytest.fixture
+def frame(publish):
+    return publish(FRAME, PACKED)
 
 
-def test_busy_servers_are_asked_again_later_each_time(archive, frame, fits_bytes):
-    archive.faults = ["503", "429", "500"]
-    _, waits = fetch(frame)
-    assert frame.path.read_bytes() == fits_bytes
-    assert waits == [1.0, 2.0, 4.0]
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_body_that_breaks_off_is_continued_where_it_broke(archive, frame, fits_bytes):
-    archive.faults = ["half", "half"]
-    fetch(frame)
-    assert frame.path.read_bytes() == fits_bytes
-    ranges = [asked for _, asked in archive.asked]
+def asked(server):
+    return [request.headers.get("range") for request in server.requests]
+
+
+def test_a_file_comes_whole_and_once(server, client, clock, frame, folder):
+    done = download_file(frame, client)
+    assert (done.uri, done.n_bytes, done.skipped, clock.waits) == (frame.uri, len(PACKED), False, [])
+    assert done.sha256 == hashlib.sha256(PACKED).hexdigest()
+    assert (folder / FRAME).read_bytes() == PACKED
+    assert names(folder) == [FRAME]
+    assert server.requests[0].headers["accept-encoding"] == "identity"
+    assert download_file(frame, client) == replace(done, skipped=True)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "fault", ["503", "429", "500", "reset", "half", "half-reset", "bits", "empty", "html"]
+)
+def test_what_may_pass_is_tried_again(server, client, clock, frame, folder, fault):
+    server.faults = [fault, fault]
+    done = download_file(frame, client)
+    assert (folder / FRAME).read_bytes() == PACKED
+    assert done.sha256 == hashlib.sha256(PACKED).hexdigest()
+    assert names(folder) == [FRAME]
+    assert len(clock.waits) == 2
+
+
+def test_downloads_keep_the_rate_of_the_client(server, clock, publish):
+    client = HttpClient("ARCHIVE", 10.0, sleep=clock.sleep, clock=clock)
+    server.faults = ["503:0", "429:0"]
+    outcomes = list(download_files([publish(f"{i}.fits", SMALL) for i in range(8)], client))
+    assert all(outcome.value for outcome in outcomes)
+    assert len(server.requests) == 10
+    assert clock.now - 1000.0 == pytest.approx(9 / 10.0)
+
+
+def test_retry_after_is_kept(server, client, clock, frame):
+    server.faults = ["429:40", "503:50"]
+    download_file(frame, client)
+    assert clock.waits == [40.0, 50.0]
+
+
+@pytest.mark.parametrize("fault", ["half", "half-reset"])
+def test_a_body_that_breaks_off_is_continued_where_it_broke(server, client, publish, folder, fault):
+    file = publish("a.fits", PLAIN)
+    server.faults = [fault, fault]
+    download_file(file, client)
+    assert (folder / "a.fits").read_bytes() == PLAIN
+    ranges = asked(server)
     assert ranges[0] is None
-    assert ranges[1] == f"bytes={len(fits_bytes) // 2}-"
     assert len(ranges) == 3
-    assert leftovers(frame) == []
+    if fault == "half":
+        assert ranges[1] == f"bytes={len(PLAIN) // 2}-"
 
 
-def test_a_download_that_was_killed_is_continued(archive, frame, fits_bytes):
-    archive.faults = ["half"] + ["503"] * 4
-    with pytest.raises(AstrolakeError, match="run it again"):
-        fetch(frame)
-    assert not frame.path.exists()
-    fetch(frame)
-    assert frame.path.read_bytes() == fits_bytes
-    assert archive.asked[-1][1] == f"bytes={len(fits_bytes) // 2}-"
+@pytest.mark.parametrize("fault", ["503", "half", "reset"])
+def test_an_archive_that_stays_down_is_named_and_nothing_takes_the_name(server, client, frame, folder, fault):
+    server.faults = ["half", *[fault] * 100]
+    with pytest.raises(ServiceError, match=rf"ARCHIVE: .*\(6 tries\): {frame.url}"):
+        download_file(frame, client)
+    assert not (folder / FRAME).exists()
+    server.faults.clear()
+    download_file(frame, client)
+    assert (folder / FRAME).read_bytes() == PACKED
+    assert asked(server)[-1].startswith("bytes=")
+    assert names(folder) == [FRAME]
 
 
-def test_a_file_that_was_replaced_meanwhile_begins_anew(archive, frame, fits_bytes):
-    archive.faults = ["half"] + ["503"] * 4
-    with pytest.raises(AstrolakeError):
-        fetch(frame)
-    archive.files[FRAME] = bz2.compress(b"SIMPLE  = " + b"other" * 1000)
-    fetch(frame)
-    assert frame.path.read_bytes() == archive.files[FRAME]
+def test_a_file_that_was_replaced_meanwhile_begins_anew(server, client, frame, folder):
+    server.faults = ["half"] + ["503"] * 6
+    with pytest.raises(ServiceError):
+        download_file(frame, client)
+    other = bz2.compress(PLAIN[:2880] + os.urandom(len(PACKED)))
+    server.serve(f"/a/{FRAME}", other)
+    done = download_file(frame, client)
+    assert (folder / FRAME).read_bytes() == other
+    assert done.sha256 == hashlib.sha256(other).hexdigest()
 
 
-def test_damage_is_found_by_the_checksums_of_the_file_and_asked_for_anew(archive, frame, fits_bytes):
-    archive.faults = ["bits"]
-    _, waits = fetch(frame)
-    assert frame.path.read_bytes() == fits_bytes
-    assert len(waits) == 1
+def test_a_part_as_long_as_the_file_or_longer_begins_anew(server, client, publish, folder):
+    file = publish("a.fits", PLAIN)
+    server.faults = ["half"] + ["503"] * 6
+    with pytest.raises(ServiceError):
+        download_file(file, client)
+    with (folder / "a.fits.part").open("ab") as stream:
+        stream.write(b"x" * len(PLAIN))
+    download_file(file, client)
+    assert (folder / "a.fits").read_bytes() == PLAIN
 
 
-def test_a_page_of_html_with_status_200_is_no_image(archive, frame):
-    archive.faults = ["html"]
-    with pytest.raises(BadInput, match="no FITS file but a page of HTML"):
-        fetch(frame)
-    assert leftovers(frame) == []
-    assert not frame.path.exists()
+def test_without_a_validator_nothing_is_continued(server, client, folder):
+    server.route("GET", "/a.fits", lambda request: Reply(200, PLAIN))
+    server.faults = ["half"]
+    download_file(RemoteFile(server.url + "/a.fits", (folder / "a.fits").as_uri()), client)
+    assert asked(server) == [None, None]
+    assert (folder / "a.fits").read_bytes() == PLAIN
 
 
-def test_a_missing_file_is_not_asked_for_twice(archive, frame):
-    del archive.files[FRAME]
-    with pytest.raises(BadInput, match="HTTP 404"):
-        fetch(frame)
-    assert len(archive.asked) == 1
+def test_servers_that_send_another_range_are_not_trusted(server, client, folder):
+    def wrong(request):
+        if "range" not in request.headers:
+            return Reply(200, PLAIN, headers={"ETag": '"1"'})
+        return Reply(
+            206, PLAIN[99:], headers={"ETag": '"1"', "Content-Range": f"bytes 99-{len(PLAIN) - 1}/*"}
+        )
+
+    server.route("GET", "/a.fits", wrong)
+    server.faults = ["half"]
+    download_file(RemoteFile(server.url + "/a.fits", (folder / "a.fits").as_uri()), client)
+    assert (folder / "a.fits").read_bytes() == PLAIN
 
 
-def test_other_schemes_are_refused(tmp_path):
-    with pytest.raises(BadInput, match="no web address"):
-        download_file(RemoteFile("file:///etc/passwd", tmp_path / "a.fits"))
+@pytest.mark.parametrize("algorithm", ["md5", "sha1", "sha256"])
+@pytest.mark.parametrize("listed", [False, True])
+def test_published_checksums_are_compared(server, client, publish, folder, algorithm, listed):
+    good = hashlib.new(algorithm, PLAIN).hexdigest()
+    if listed:
+        text = f"# sums of a brick\n{'0' * len(good)}  a.fits.old\n{good.upper()} *north/a.fits\n"
+        published = {"checksum_url": server.serve("/a/brick.sums", text.encode(), "text/plain")}
+    else:
+        published = {"checksum": f"{algorithm}:{good}"}
+    file = publish("a.fits", PLAIN, **published)
+    server.faults = [Fault("bits", r"\.fits$")]
+    assert download_file(file, client).sha256 == hashlib.sha256(PLAIN).hexdigest()
+    assert (folder / "a.fits").read_bytes() == PLAIN
+    assert server.paths().count("/a/a.fits") == 2
+    assert server.paths().count("/a/brick.sums") == listed
 
 
-def test_frames_lie_where_sdss_keeps_them(tmp_path):
-    (file,) = sdss_frames(tmp_path, ["4510-4-30"], "r")
-    assert file.url == (
-        "https://data.sdss.org/sas/dr17/eboss/photoObj/frames/301/4510/4/frame-r-004510-4-0030.fits.bz2"
-    )
-    sample = [file.path.name for file in sdss_frames(tmp_path)]
-    assert FRAME in sample
-    assert "frame-i-002583-2-0136.fits.bz2" in sample
-    assert len(sample) == len(set(sample)) == 18
-    with pytest.raises(BadArguments, match="run-camcol-field"):
-        sdss_frames(tmp_path, ["4510-9-30"])
-    with pytest.raises(BadArguments, match="no bands"):
-        sdss_frames(tmp_path, bands="gy")
+def test_a_wrong_checksum_is_an_error_that_names_it(server, client, publish, folder):
+    file = publish("a.fits", PLAIN, checksum="sha256:" + "0" * 64)
+    with pytest.raises(
+        ServiceError, match=r"ARCHIVE: .*checksum sha256:[0-9a-f]{64} .*published 0{64}.*a\.fits"
+    ):
+        download_file(file, client)
+    assert len(server.requests) == 3
+    assert names(folder) == []
 
 
-@pytest.mark.data
-def test_the_command_gets_real_frames_and_lists_what_failed(archive, survey_data, tmp_path, capsys):
-    folder = survey_data / "images_sdss"
-    for path in folder.glob("frame-*-004510-4-0030.fits.bz2"):
-        archive.files[path.name] = path.read_bytes()
-    del archive.files["frame-u-004510-4-0030.fits.bz2"]
-    archive.faults = ["503", "half"]
-    flags = ["--field", "4510-4-30", "--bands", "ugr", "--base-url", archive.url, "--out", str(tmp_path)]
-    assert main(["download", *flags]) == 1
-    printed = capsys.readouterr()
-    assert "2 downloaded (6.7 MB), 0 there already, 1 failed" in printed.out
-    assert "frame-u-004510-4-0030.fits.bz2: HTTP 404" in printed.err
-    for band in "gr":
-        name = f"frame-{band}-004510-4-0030.fits.bz2"
-        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+def test_a_wrong_size_is_an_error(client, publish, folder):
+    with pytest.raises(ServiceError, match=f"it has {len(PLAIN)} bytes, the archive lists 12"):
+        download_file(publish("a.fits", PLAIN, n_bytes=12), client)
+    assert names(folder) == []
 
 
-def test_the_generated_sky_needs_no_network(tmp_path, capsys, monkeypatch):
-    from astrolake import cli_aws_data
-    from astrolake.demo.layout import Layout
-    from astrolake.demo.write import write_sample_sky
-
-    small = Layout(naxis1=256, naxis2=256, n_fields=1, overlap_px=32)
-    monkeypatch.setattr(cli_aws_data, "write_sample_sky", lambda out: write_sample_sky(out, layout=small))
-    assert main(["download", "--generated", "--out", str(tmp_path)]) == 0
-    assert "6 images and 2 damaged ones" in capsys.readouterr().out
-    assert len(list((tmp_path / "images").glob("*.fits*"))) == 8
+def test_a_checksum_that_is_none_is_refused(client, publish):
+    with pytest.raises(BadArguments, match="ALGORITHM:HEXADECIMAL"):
+        download_file(publish("a.fits", PLAIN, checksum="sha256:12"), client)
 
 
-def test_the_sample_list_is_shipped_with_the_package():
-    from importlib import resources
+def test_a_list_without_the_file_is_told(client, publish, server, folder, caplog):
+    server.serve("/sums", b"")
+    for name, url in (("a.fits", "/sums"), ("b.fits", "/nowhere")):
+        download_file(publish(name, PLAIN, checksum_url=server.url + url), client)
+    assert [f"publishes no checksum of {name}" in caplog.text for name in ("a.fits", "b.fits")] == [
+        True,
+        True,
+    ]
+    assert names(folder) == ["a.fits", "b.fits"]
 
-    listed = json.loads(resources.files("astrolake.data_access").joinpath("sdss_sample.json").read_text())
-    assert {Path(item["field"]).name for item in listed["fields"]} >= {"4510-4-30", "2583-2-136"}
+
+def test_a_list_of_checksums_is_asked_for_once(client, publish, server):
+    digest = hashlib.md5(PLAIN).hexdigest()
+    listed = "".join(f"{digest}  {i}.fits\n" for i in range(12))
+    url = server.serve("/sums", listed.encode())
+    files = [publish(f"{i}.fits", PLAIN, checksum_url=url) for i in range(12)]
+    outcomes = list(download_files(files, client, workers=6))
+    assert [outcome.error for outcome in outcomes] == [None] * 12
+    assert server.paths().count("/sums") == 1
+
+
+@pytest.mark.parametrize("pack", [bz2.compress, gzip.compress])
+@pytest.mark.parametrize("cut", [slice(0, -5), slice(0, 2000)])
+def test_packed_files_tell_themselves_that_they_are_cut(client, publish, folder, pack, cut):
+    with pytest.raises(ServiceError, match="damaged: the packed file ends in its middle"):
+        download_file(publish("a.fits.packed", pack(SMALL)[cut]), client)
+    assert names(folder) == []
+
+
+def test_packed_files_of_several_streams_and_padding_are_whole(client, publish, folder):
+    bodies = {
+        "a.fits.bz2": bz2.compress(SMALL[:50_000]) + bz2.compress(SMALL[50_000:]),
+        "a.fits.gz": gzip.compress(SMALL[:50_000]) + gzip.compress(SMALL[50_000:]) + bytes(1000),
+        "bomb.fits.gz": gzip.compress(PLAIN + bytes(30 << 20)),
+    }
+    for name, body in bodies.items():
+        download_file(publish(name, body), client)
+        assert (folder / name).read_bytes() == body
+
+
+def test_a_packed_file_with_a_checksum_is_looked_at_only_in_the_beginning(client, publish):
+    packed = gzip.compress(SMALL)
+    cut = packed[: len(packed) // 2]
+    file = publish("a.fits.gz", cut, checksum=f"md5:{hashlib.md5(cut).hexdigest()}")
+    assert download_file(file, client).n_bytes == len(cut)
+    table = bz2.compress(b"ra,dec\n" * 9000)
+    file = publish("b.fits.bz2", table, checksum=f"md5:{hashlib.md5(table).hexdigest()}")
+    with pytest.raises(BadInput, match="no FITS file"):
+        download_file(file, client)
+
+
+def test_plain_files_of_unknown_length_must_be_whole_blocks(client, server, folder):
+    server.route("GET", "/a.fits", lambda request: Reply(200, PLAIN, length=False))
+    server.faults = ["half", "half"]
+    file = RemoteFile(server.url + "/a.fits", (folder / "a.fits").as_uri())
+    assert download_file(file, client).n_bytes == len(PLAIN)
+    server.faults = ["half"] * 3
+    with pytest.raises(ServiceError, match="ends in the middle of a block"):
+        download_file(replace(file, uri=file.uri + ".2"), client)
+    assert names(folder) == ["a.fits"]
+
+
+def test_a_page_of_html_with_status_200_is_no_image(server, client, publish, folder):
+    file = publish("a.fits", PLAIN)
+    server.faults = ["html"] * 3
+    with pytest.raises(ServiceError, match=r"ARCHIVE: .*page of HTML, 'Down for maintenance' .*a\.fits"):
+        download_file(file, client)
+    assert names(folder) == []
+
+
+@pytest.mark.parametrize(
+    "body", [b"ra,dec\n1,2\n", bz2.compress(b"ra,dec\n1,2\n"), gzip.compress(b"<VOTABLE>")]
+)
+def test_what_is_no_fits_is_refused(client, publish, folder, body):
+    with pytest.raises(BadInput, match=r"ARCHIVE: sent no FITS file.*a\.fits"):
+        download_file(publish("a.fits", body), client)
+    assert names(folder) == []
+
+
+def test_a_missing_file_is_not_asked_for_twice(server, client, folder):
+    with pytest.raises(BadInput, match=r"ARCHIVE: HTTP 404 .*/b\.fits"):
+        download_file(RemoteFile(server.url + "/b.fits", (folder / "b.fits").as_uri()), client)
+    assert len(server.requests) == 1
+    assert names(folder) == []
+
+
+def test_hosts_that_do_not_resolve_are_named_and_good_files_come(client, publish, folder):
+    lost = RemoteFile("http://archive.invalid/a.fits", (folder / "lost.fits").as_uri())
+    odd = RemoteFile("file:///etc/passwd", (folder / "odd.fits").as_uri())
+    good = publish("a.fits", PLAIN)
+    outcomes = {outcome.item: outcome for outcome in download_files([lost, odd, good], client)}
+    assert "ARCHIVE: Failed to resolve 'archive.invalid'" in str(outcomes[lost].error)
+    assert "no web address" in str(outcomes[odd].error)
+    assert outcomes[good].value.n_bytes == len(PLAIN)
+    assert names(folder) == ["a.fits"]
+
+
+def test_a_file_of_another_size_or_checksum_is_replaced(server, client, publish, folder, caplog):
+    folder.mkdir()
+    for name, more in (("a.fits", {"n_bytes": len(PLAIN)}), ("b.fits", {"checksum": _md5(PLAIN)})):
+        (folder / name).write_bytes(PLAIN[:2880])
+        file = publish(name, PLAIN, **more)
+        assert not download_file(file, client).skipped
+        assert (folder / name).read_bytes() == PLAIN
+        assert f"{name} is not as" in caplog.text
+        assert download_file(file, client).skipped
+
+
+def _md5(body):
+    return f"md5:{hashlib.md5(body).hexdigest()}"
+
+
+def test_two_processes_do_not_write_one_part(server, client, frame, folder):
+    folder.mkdir()
+    with (folder / f"{FRAME}.part").open("ab") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(ServiceError, match="another process is fetching it"):
+            download_file(frame, client)
+    download_file(frame, client)
+    assert (folder / FRAME).read_bytes() == PACKED
+
+
+KILLED = """
+import sys
+from astrolake.data_access.download import RemoteFile, download_file
+from astrolake.data_access.services.client import HttpClient
+download_file(RemoteFile(*sys.argv[1:]), HttpClient("ARCHIVE"))
+"""
+
+
+def test_a_process_that_is_killed_leaves_no_half_file_and_the_next_goes_on(server, client, publish, folder):
+    file = publish("a.fits", PLAIN)
+    server.faults = ["half-hang"]
+    process = subprocess.Popen([sys.executable, "-c", KILLED, file.url, file.uri])
+    part = folder / "a.fits.part"
+    deadline = time.monotonic() + 60
+    while not (part.exists() and part.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    there = part.stat().st_size
+    assert 0 < there < len(PLAIN)
+    assert not (folder / "a.fits").exists()
+    download_file(file, client)
+    assert asked(server)[-1] == f"bytes={there}-"
+    assert (folder / "a.fits").read_bytes() == PLAIN
+    assert names(folder) == ["a.fits"]
+
+
+def test_the_manifest_is_the_same_in_any_order_and_spares_reading(client, publish, folder):
+    files = [publish(f"{i}.fits", PLAIN, band="gri"[i]) for i in range(3)]
+    rows = [manifest_row(o.item, o.value) for o in download_files(files, client)]
+    uri = (folder / "manifest.jsonl").as_uri()
+    write_manifest(uri, rows)
+    first = Path(folder / "manifest.jsonl").read_bytes()
+    write_manifest(uri, reversed(rows))
+    assert (folder / "manifest.jsonl").read_bytes() == first
+    found = read_manifest(uri)
+    assert [row["uri"] for row in found] == [file.uri for file in files]
+    assert found[1] == {
+        "uri": files[1].uri,
+        "url": files[1].url,
+        "band": "r",
+        "n_bytes": len(PLAIN),
+        "sha256": hashlib.sha256(PLAIN).hexdigest(),
+    }
+    # Same size, other bytes: only reading would tell.
+    (folder / "0.fits").write_bytes(bytes(len(PLAIN)))
+    again = list(download_files(files, client, known=downloaded_before(found)))
+    assert sorted((manifest_row(o.item, o.value) for o in again), key=lambda row: row["uri"]) == found
+    assert all(o.value.skipped for o in again)
+    assert downloaded_before([{"uri": "s3://b/failed.fits", "error": "HTTP 404"}]) == {}
+    changed = replace(files[0], checksum="sha256:" + found[0]["sha256"].replace(found[0]["sha256"][0], "f"))
+    with pytest.raises(ServiceError, match="damaged: its checksum"):
+        download_file(changed, client, known=downloaded_before(found))
+
+
+def test_a_manifest_that_cannot_be_read_is_named(tmp_path):
+    assert read_manifest((tmp_path / "none.jsonl").as_uri()) == []
+    for text in ('{"uri": 1}\n{"ur', "[1]\n"):
+        (tmp_path / "m.jsonl").write_text(text)
+        with pytest.raises(BadInput, match=r"m\.jsonl is no manifest"):
+            read_manifest((tmp_path / "m.jsonl").as_uri())

@@ -58,6 +58,8 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     #: Whether parts of it can be asked for.
     ranges: bool = False
+    #: Whether its length is said; else the end of the connection is that of the body.
+    length: bool = True
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,8 @@ class Fault:
     """What goes wrong with one request.
 
     `kind`: a status such as 503 (429:2 and 429:DATE send Retry-After too), html (a page with status 200),
-    half (the body ends in the middle), half-reset (and the connection is reset there), reset (at once), bits
-    (64 bytes of the body are wrong), empty (a body of no bytes), hang (no answer until the server closes).
+    half (the body ends in the middle), half-reset (and the connection is reset there), half-hang (and nothing
+    more comes until the server closes), reset (at once), bits (64 bytes of the body are wrong), empty (a body of no bytes), hang (no answer until the server closes).
     `path`: expression that the path of the request must contain, in place of the next request whatever it is.
     """
 
@@ -237,13 +239,16 @@ class _RequestHandler(http.server.BaseHTTPRequestHandler):
         elif status == 416:
             headers["Content-Range"] = f"bytes */{size}"
         self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(end - start)}.items():
+        headers |= {"Content-Length": str(end - start)} if reply.length else {"Connection": "close"}
+        for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command == "HEAD":
             return
         halved = fault.startswith("half")
         self._send_body(reply.body, start, start + (end - start) // 2 if halved else end)
+        if fault == "half-hang":
+            self.server.owner.closing.wait(60)
         if fault == "half-reset":
             self._reset()
         elif halved:

@@ -18,7 +18,8 @@ from astrolake.redact import redact
 
 #: HTTP statuses after which another try may succeed.
 PASSING = (408, 425, 429, 500, 502, 503, 504)
-_NOT_FOUND = (404, 410)
+#: Kinds of the errors of refusals; those of others are Refused.
+_KINDS = {404: "NotFound", 410: "NotFound", 416: "BadRange"}
 #: Services answer 500 to queries that will never work, too.
 _TRIES_OF_500 = 3
 _TRIES_OF_PAGES = 3
@@ -123,6 +124,10 @@ class HttpClient:
         """Return the answer to a POST request of a form (a mapping) or of bytes; the rest is as in `get`."""
         return self._send("POST", url, what, page or stream, data=data, stream=stream)
 
+    def pause(self, attempt: int) -> None:
+        """Wait as after a failed try (0 is the first), for callers whose stream broke off."""
+        self.sleep(pause_s(attempt))
+
     def failure(
         self, problem: str, url: str, what: str = "", remedy: str = "try again later"
     ) -> ServiceError:
@@ -144,7 +149,7 @@ class HttpClient:
             attempt += 1
             if attempt >= min(_TRIES_OF_PAGES, self.tries):
                 raise self.failure(f"sent a page of HTML, {title!r}, in place of data", response.url, what)
-            self.sleep(pause_s(attempt - 1))
+            self.pause(attempt - 1)
 
     def _answer(self, method: str, url: str, what: str, arguments: dict[str, Any]) -> requests.Response:
         try:
@@ -160,9 +165,8 @@ class HttpClient:
         if response.status_code >= 400:
             with response:
                 problem = f"HTTP {response.status_code} {response.reason}{said(response)}"
-            remedy, kind = "check the query", "Refused"
-            if response.status_code in _NOT_FOUND:
-                remedy, kind = "check the address", "NotFound"
+            kind = _KINDS.get(response.status_code, "Refused")
+            remedy = "check the address" if kind == "NotFound" else "check the query"
             raise BadInput(self.message(problem, response.url, what, remedy), kind)
         return response
 

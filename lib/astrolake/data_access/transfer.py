@@ -1,0 +1,247 @@
+"""One file on its way from a server to a place of the lake, looked at while it passes."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import requests
+import urllib3
+
+from astrolake.data_access.checksums import new_hash
+from astrolake.data_access.fits_stream import BLOCK_BYTES, DamagedFile, FitsCheck, NotFits
+from astrolake.data_access.services.answers import reason
+from astrolake.data_access.services.client import HttpClient
+from astrolake.errors import BadInput
+from astrolake.lake.atomic_file import replacing
+from astrolake.lake.storage import Storage
+
+_BLOCK = 1 << 19
+
+
+class BrokenTransfer(Exception):
+    """A body broke off; another try may get the rest."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What is known of a file before it comes: parts of a checksum, which may be empty, and the size."""
+
+    algorithm: str = ""
+    digest: str = ""
+    n_bytes: int | None = None
+
+
+class Passed:
+    """What went by of a file: its length, hashes, and whether it is FITS.
+
+    Parameters
+    ----------
+    expected : Expected
+        Without a checksum, packed files are unpacked to see whether they are whole.
+    """
+
+    def __init__(self, expected: Expected) -> None:
+        self._expected = expected
+        self._sha256 = new_hash("sha256")
+        own = expected.algorithm in ("", "sha256")
+        self._published = self._sha256 if own else new_hash(expected.algorithm)
+        self._fits = FitsCheck(whole=not expected.digest)
+        self.n_bytes = 0
+
+    @property
+    def sha256(self) -> str:
+        """Digest in hexadecimal digits."""
+        return str(self._sha256.hexdigest())
+
+    def update(self, block: bytes) -> None:
+        """Look at the next block.
+
+        Raises
+        ------
+        NotFits, DamagedFile
+        """
+        self._fits.update(block)
+        self._sha256.update(block)
+        if self._published is not self._sha256:
+            self._published.update(block)
+        self.n_bytes += len(block)
+
+    def finish(self, length_known: bool) -> None:
+        """Compare with what was expected; without a known length a plain file must be whole blocks of FITS.
+
+        Raises
+        ------
+        NotFits, DamagedFile
+        """
+        expected = self._expected
+        if expected.n_bytes not in (None, self.n_bytes):
+            raise DamagedFile(f"it has {self.n_bytes} bytes, the archive lists {expected.n_bytes}")
+        self._fits.finish()
+        if expected.digest and (found := self._published.hexdigest()) != expected.digest:
+            raise DamagedFile(
+                f"its checksum {expected.algorithm}:{found} is not the published {expected.digest}"
+            )
+        if not (length_known or expected.digest or self._fits.packed) and self.n_bytes % BLOCK_BYTES:
+            raise DamagedFile(f"it ends in the middle of a block, after {self.n_bytes} bytes")
+
+
+def transfer(url: str, storage: Storage, client: HttpClient, expected: Expected) -> Passed:
+    """Bring one file to its place, once; it has its name only when it is whole.
+
+    On a disk ``<name>.part`` keeps what a broken transfer brought, and the next one gets the rest, if the
+    server says which version of the file it sends (ETag or Last-Modified).
+
+    Raises
+    ------
+    BrokenTransfer, DamagedFile
+        Another try may succeed.
+    NotFits
+    AstrolakeError
+        As from `HttpClient.get`.
+    """
+    if storage.is_local:
+        with _Part.of(Path(storage.path())) as part:
+            return _to_disk(url, part, client, expected)
+    passed = Passed(expected)
+    with _open(client, url, {}) as response, replacing(storage.root, storage.options) as sink:
+        _receive(response, sink, passed)
+    return passed
+
+
+def _to_disk(url: str, part: _Part, client: HttpClient, expected: Expected) -> Passed:
+    passed = Passed(expected)
+    try:
+        asked = part.replay(passed)
+        with _open(client, url, asked) as response:
+            if asked and not part.continues(response):
+                part.begin_anew()
+                passed = Passed(expected)
+            part.remember_version(response)
+            _receive(response, part.stream, passed)
+    except BadInput as error:
+        if error.kind == "BadRange":
+            part.begin_anew()
+            raise BrokenTransfer("what came before does not fit the file") from error
+        raise
+    except (DamagedFile, NotFits):
+        part.remove()
+        raise
+    part.finish()
+    return passed
+
+
+@contextmanager
+def _open(client: HttpClient, url: str, headers: dict[str, str]) -> Iterator[requests.Response]:
+    # Packed files are kept as they are, and a range is one of the file itself.
+    with client.get(url, stream=True, headers={"Accept-Encoding": "identity", **headers}) as response:
+        yield response
+
+
+def _receive(response: requests.Response, sink: BinaryIO, passed: Passed) -> None:
+    for block in _blocks(response):
+        passed.update(block)
+        sink.write(block)
+    passed.finish("Content-Length" in response.headers)
+
+
+def _blocks(response: requests.Response) -> Iterator[bytes]:
+    while True:
+        try:
+            block = response.raw.read(_BLOCK, decode_content=False)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise BrokenTransfer(reason(error)) from error
+        if not block:
+            return
+        yield block
+
+
+class _Part:
+    """The unfinished file beside the place of the whole one, for one process at a time."""
+
+    def __init__(self, path: Path, stream: BinaryIO) -> None:
+        self._path, self.stream = path, stream
+        self._part = Path(stream.name)
+        self._version = self._part.with_name(self._part.name + ".version")
+
+    @classmethod
+    @contextmanager
+    def of(cls, path: Path) -> Iterator[_Part]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(path.name + ".part")
+        with part.open("ab") as stream:
+            _lock(stream)
+            if not part.exists() or not os.path.samestat(os.fstat(stream.fileno()), part.stat()):
+                raise BrokenTransfer("another process has just fetched it")
+            found = cls(path, stream)
+            try:
+                yield found
+            finally:
+                if not found.size():
+                    found.remove()
+
+    def size(self) -> int:
+        self.stream.flush()
+        return os.fstat(self.stream.fileno()).st_size
+
+    def replay(self, passed: Passed) -> dict[str, str]:
+        """Let pass what is there already, and return the headers that ask for the rest."""
+        size = self.size()
+        if not size:
+            return {}
+        if not self._version.exists():
+            self.begin_anew()
+            return {}
+        with self._part.open("rb") as stream:
+            while block := stream.read(_BLOCK):
+                passed.update(block)
+        # Should the file have changed since, the server sends all of it.
+        return {"Range": f"bytes={size}-", "If-Range": self._version.read_text("utf-8")}
+
+    def continues(self, response: requests.Response) -> bool:
+        """Whether an answer is the rest of this part."""
+        size = self.size()
+        begins = response.headers.get("Content-Range", "").startswith(f"bytes {size}-")
+        if response.status_code == 206 and not begins:
+            self.begin_anew()
+            raise BrokenTransfer("it sent another range than was asked for")
+        return response.status_code == 206
+
+    def remember_version(self, response: requests.Response) -> None:
+        etag = response.headers.get("ETag", "")
+        # A weak validator does not promise the same bytes (RFC 9110, section 13.1.5).
+        validator = etag if etag.startswith('"') else response.headers.get("Last-Modified", "")
+        if validator:
+            self._version.write_text(validator, "utf-8")
+        else:
+            self._version.unlink(missing_ok=True)
+
+    def begin_anew(self) -> None:
+        self._version.unlink(missing_ok=True)
+        self.stream.truncate(0)
+
+    def remove(self) -> None:
+        self._version.unlink(missing_ok=True)
+        self._part.unlink(missing_ok=True)
+
+    def finish(self) -> None:
+        self.stream.flush()
+        self._version.unlink(missing_ok=True)
+        self._part.replace(self._path)
+
+
+def _lock(stream: BinaryIO) -> None:
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise BrokenTransfer("another process is fetching it") from error
+    except OSError as error:
+        # Some network file systems know no locks.
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+            raise
