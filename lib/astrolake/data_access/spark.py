@@ -92,7 +92,7 @@ class CatalogPlan:
                 left_out = batch.records.num_rows - records.num_rows
                 good, bad = normalise_batch(records, numbers, self.columns, file.uri, file.label)
                 bad += malformed_rejects(batch.malformed, file.uri)
-                yield _indexed(good), bad, size - left_out
+                yield indexed(good), bad, size - left_out
             if rows is not None and seen != end - begin:
                 raise BadInput(
                     f"{file.uri}: {seen} rows where the header promises {end - begin}", "Truncated"
@@ -115,7 +115,8 @@ class CatalogPlan:
         return pa.RecordBatch.from_arrays(arrays, schema=self.translated), numbers[kept]
 
 
-def _indexed(rows: pa.RecordBatch) -> pa.Table:
+def indexed(rows: pa.RecordBatch) -> pa.Table:
+    """Return rows with their HEALPix index."""
     index = healpix29(rows.column("ra").to_numpy(), rows.column("dec").to_numpy())
     return pa.Table.from_batches([rows]).append_column(HEALPIX_COLUMN, pa.array(index))
 

@@ -133,6 +133,7 @@ def run_job(job: Job, args: JobArgs) -> dict[str, Any]:
         raise
     _finish(lake, record)
     return {
+        **({"message": record.message} if record.message else {}),
         "job": job.name,
         "run_id": run_id,
         "status": record.status,

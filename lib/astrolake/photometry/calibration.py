@@ -186,15 +186,15 @@ def _decam(image: _Image) -> Calibration:
 
 
 def _vega_survey(image: _Image) -> Calibration:
-    """2MASS and WISE: MAGZP is on the Vega scale; no gain of the resampled atlas is published.
+    """2MASS, WISE and unWISE: MAGZP is on the Vega scale; no gain of resampled images is published.
 
-    Source: 2MASS Explanatory Supplement IV.8.a; WISE Explanatory Supplement IV.4.h
+    Source: 2MASS Explanatory Supplement IV.8.a; WISE Explanatory Supplement IV.4.h; unWISE coadds are in
+    "Vega nanomaggies", of MAGZP 22.5 (Lang 2014, AJ 147, 108, and unwise.me/data/flat-files.html)
     """
+    unit = image.unit or ("Vega nanomaggy" if "UNW_VER" in image.cards else "dn")
     vega = image.cards.number("MAGZP")
     offset = _AB_MINUS_VEGA.get(image.band)
-    return Calibration(
-        vega + offset if vega is not None and offset is not None else None, None, image.unit or "dn"
-    )
+    return Calibration(vega + offset if vega is not None and offset is not None else None, None, unit)
 
 
 def _hubble(image: _Image) -> Calibration:

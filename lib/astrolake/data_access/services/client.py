@@ -119,10 +119,20 @@ class HttpClient:
         return self._send("GET", url, what, page or stream, params=params, stream=stream, headers=headers)
 
     def post(
-        self, url: str, data: Any, what: str = "", *, stream: bool = False, page: bool = False
+        self,
+        url: str,
+        data: Any,
+        what: str = "",
+        *,
+        stream: bool = False,
+        page: bool = False,
+        files: Mapping[str, Any] | None = None,
     ) -> requests.Response:
-        """Return the answer to a POST request of a form (a mapping) or of bytes; the rest is as in `get`."""
-        return self._send("POST", url, what, page or stream, data=data, stream=stream)
+        """Return the answer to a POST request of a form (a mapping) or of bytes; the rest is as in `get`.
+
+        Fields of `files`, (name, content) each, are sent with those of the form as multipart/form-data.
+        """
+        return self._send("POST", url, what, page or stream, data=data, stream=stream, files=files)
 
     def pause(self, attempt: int) -> None:
         """Wait as after a failed try (0 is the first), for callers whose stream broke off."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -32,42 +33,46 @@ def column_sections(table: Section) -> list[ColumnSection]:
 class ColumnSection:
     """One entry.
 
-    In ``native``, ``with``, ``also``, ``doc`` and ``ucd`` the word ``{band}`` stands for the band as
-    ``bands`` spells it, ``{lower}`` for it in lower case and ``{ucd}`` for its word of ``[band_ucds]``;
-    in ``name`` it is what `band_suffix` makes of the band.
+    The word ``{band}`` stands in ``native``, ``with`` and ``also`` for the band as native columns spell
+    it, in ``doc`` for its usual name, and in ``name`` for what `band_suffix` makes of that; ``{ucd}`` in
+    ``ucd`` is the band's word of ``[band_ucds]``.
     """
 
     section: Section
 
     def columns(self, ucds: Mapping[str, str], conversions: Mapping[str, Section]) -> list[SurveyColumn]:
         """Return the column, or one for every band."""
-        bands = band_names(self.section) or [""]
-        found = [self._column(band, bands, ucds, conversions) for band in bands]
+        bands = _bands(self.section) or {"": ""}
+        found = [self._column(spelt, bands, ucds, conversions) for spelt in bands]
         self.section.finish()
         return found
 
     def _column(
-        self, band: str, bands: list[str], ucds: Mapping[str, str], conversions: Mapping[str, Section]
+        self,
+        spelt: str,
+        bands: Mapping[str, str],
+        ucds: Mapping[str, str],
+        conversions: Mapping[str, Section],
     ) -> SurveyColumn:
-        section = self.section
+        section, band = self.section, bands[spelt]
 
         def filled(text: str) -> str:
-            ucd = ucds.get(band, "")
-            return text.replace("{band}", band).replace("{lower}", band.lower()).replace("{ucd}", ucd)
+            return text.replace("{band}", spelt)
 
         native = section.text("native")
-        element = bands.index(band) if native.endswith(_ELEMENT) else None
+        element = list(bands).index(spelt) if native.endswith(_ELEMENT) else None
         name = section.text("name", native).replace("{band}", band_suffix(band))
         inputs = tuple(filled(text) for text in section.texts("with"))
+        kind = section.choice("type", section.text("type", "float64"), SCALAR_TYPES)
         return SurveyColumn(
             native=filled(native.removesuffix(_ELEMENT)),
             name=name,
-            type=section.choice("type", section.text("type", "float64"), SCALAR_TYPES),
-            doc=filled(section.text("doc")),
+            type=kind,
+            doc=section.text("doc").replace("{band}", band),
             unit=section.text("unit", ""),
-            ucd=filled(section.text("ucd", "")).rstrip(";"),
+            ucd=self._ucd(band, ucds),
             null=section.items("null"),
-            values=self._values(),
+            values=self._values(kind),
             conversion=self._conversion(band, inputs, conversions),
             default=section.flag("default", True),
             inputs=inputs,
@@ -77,11 +82,21 @@ class ColumnSection:
             ),
             element=element,
             band=band,
+            width=section.integer("width") if "width" in section.values else 0,
         )
 
-    def _values(self) -> dict[Any, Any]:
+    def _ucd(self, band: str, ucds: Mapping[str, str]) -> str:
+        ucd = self.section.text("ucd", "")
+        if "{ucd}" in ucd and band not in ucds:
+            raise self.section.error(f"[band_ucds] has no word for band {band!r}; add it")
+        return ucd.replace("{ucd}", ucds.get(band, ""))
+
+    def _values(self, kind: str) -> dict[Any, Any]:
         """Return native values to those of the lake; TOML has keys of text only, so digits mean numbers."""
         found = self.section.mapping("values")
+        expected = {"string": str, "bool": bool}.get(kind, int)
+        if wrong := [value for value in found.values() if type(value) is not expected]:
+            raise self.section.error(f"values become {kind}, which {wrong} are not")
         return {int(key) if key.lstrip("-").isdecimal() else key: value for key, value in found.items()}
 
     def _conversion(
@@ -106,12 +121,14 @@ class ColumnSection:
         return Conversion(kind, parameters)
 
 
-def band_names(section: Section) -> list[str]:
-    """Return the bands of an entry: a text of letters, or a list."""
-    bands = section.get("bands", [])
+def _bands(section: Section) -> dict[str, str]:
+    """Return the bands by their native spelling: a text of letters, or a table where that is another one."""
+    bands = section.get("bands", {})
     if isinstance(bands, str):
-        return list(bands)
-    return list(section.texts("bands"))
+        return {band: band for band in bands}
+    if not isinstance(bands, dict) or not all(isinstance(band, str) for band in bands.values()):
+        raise section.error(f"bands must be letters or a table of native = band, not {bands!r}")
+    return bands
 
 
 def _of_band(section: Section, key: str, value: Any, band: str) -> Any:
@@ -131,6 +148,8 @@ def _check_parameters(section: Section, kind: str, parameters: Mapping[str, Any]
         raise section.error(
             f"rule {kind} needs {sorted(missing)}; add them to the section [conversions.NAME]"
         )
+    for key, value in parameters.items():
+        _check_parameter(section, key, value)
     needed = len(parameters.get("shifts", ())) - 1 if kind == "packed_integer" else rule.inputs
     if inputs != needed:
         raise section.error(f"rule {kind} needs {needed} other columns in with, not {inputs}")
@@ -141,3 +160,17 @@ def _check_parameters(section: Section, kind: str, parameters: Mapping[str, Any]
                 f"m_AB - m_Vega of filter {name!r} of system {system!r} is not known; give ab_minus_vega, or "
                 f"one of { {key: sorted(value) for key, value in AB_MINUS_VEGA.items()} }"
             )
+
+
+def _check_parameter(section: Section, name: str, value: Any) -> None:
+    if name in ("system", "filter"):
+        right, expected = isinstance(value, str), "a text"
+    elif name == "shifts":
+        right = isinstance(value, list) and all(type(bits) is int and 0 <= bits < 63 for bits in value)
+        expected = "a list of numbers of bits"
+    else:
+        right = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        right = right and (value > 0 if name == "softening" else value != 0 or name != "factor")
+        expected = "a number above zero" if name == "softening" else "a number, a factor other than zero"
+    if not right:
+        raise section.error(f"{name} of the conversion must be {expected}, not {value!r}")

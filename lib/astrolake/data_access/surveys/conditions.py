@@ -17,6 +17,7 @@ from astrolake.schema.objects import band_suffix
 __all__ = ["keep", "keep_native", "parse_filters", "to_sql"]
 
 _MAGNITUDE = "_mag"
+_WITHOUT_RANGES = ("string", "bool")
 
 
 def parse_filters(table: SurveyTable, filters: Mapping[str, Any] | None) -> tuple[Condition, ...]:
@@ -41,7 +42,8 @@ def parse_filters(table: SurveyTable, filters: Mapping[str, Any] | None) -> tupl
 def _condition(table: SurveyTable, name: str, value: Any) -> Condition:
     column = _column(table, name)
     is_list = isinstance(value, list | tuple)
-    if is_list and len(value) == 2 and all(end is None or _is_number(end) for end in value):
+    is_range = is_list and len(value) == 2 and all(end is None or _is_number(end) for end in value)
+    if is_range and column.type not in _WITHOUT_RANGES:
         low, high = value
         if low is None or high is None:
             if low is high:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
@@ -11,10 +12,11 @@ from astrolake.schema.objects import band_suffix
 
 _INTRO = """## Surveys
 
-What the columns of a survey are called in the lake when `ingest_catalog --survey`, `fetch_survey` or a loader brings
-them, from the files in `lib/astrolake/data_access/surveys/`; [surveys.md](surveys.md) tells how to add one. A value is
-null where the survey has none (its own marks, such as -9999, are in the column "none"), and where the conversion
-has none, such as the magnitude of a negative flux. Columns in *italics* are asked for by name only.
+What the columns of a survey are called in the lake when `ingest_catalog --survey` or a query of the
+survey's archive brings them, from the files in `lib/astrolake/data_access/surveys/`;
+[surveys.md](surveys.md) tells how to add one. A value is null where the survey has none (its own marks,
+such as -9999, are in the column "none"), and where the conversion has none, such as the magnitude of a
+negative flux. Columns in *italics* are asked for by name only.
 """
 _COLUMN_HEADS = ("column", "native", "type", "unit", "none", "conversion", "meaning")
 _CUT_HEADS = ("cut", "conditions", "keeps", "source")
@@ -61,7 +63,7 @@ def _column_row(columns: Sequence[SurveyColumn]) -> tuple[str, ...]:
     name = f"`{_family(first)}`" if several else f"`{first.name}`"
     native = f"`{_native(first)}` to `{_native(last)}`" if several else f"`{_native(first)}`"
     bands = f" ({', '.join(band_suffix(column.band) for column in columns)})" if several else ""
-    meaning = first.doc.replace(f" {first.band}", " the band") if several else first.doc
+    meaning = re.sub(rf"\b{first.band}\b", "the band", first.doc) if several else first.doc
     if first.values:
         meaning += f" ({', '.join(f'{key} {value}' for key, value in first.values.items())})"
     conversion = f"`{first.conversion.kind}`" if first.conversion else ""

@@ -72,6 +72,8 @@ class SurveyColumn:
         Place in the native array that holds the values of all bands.
     band : str
         As the survey's file spells it; empty for a column of no band.
+    width : int
+        Digits of a text that may look like a number, whose leading zeros a reader of text files drops.
     """
 
     native: str
@@ -88,6 +90,7 @@ class SurveyColumn:
     aliases: tuple[Alias, ...] = ()
     element: int | None = None
     band: str = ""
+    width: int = 0
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,11 @@ class NativeRows:
         if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
             values = pc.utf8_trim_whitespace(values.cast(pa.string()))
         column = self._columns.get(native.lower())
-        return _without(values, column.null if column else ())
+        if column is None:
+            return values
+        if column.width and pa.types.is_integer(values.type):
+            values = pc.utf8_lpad(values.cast(pa.string()), column.width, "0")
+        return _without(values, column.null)
 
 
 def _element(values: pa.Array, element: int | None, name: str) -> pa.Array:
@@ -88,19 +92,35 @@ def _without(values: pa.Array, null: Sequence[Any]) -> pa.Array:
 
 
 def holds(condition: Condition, values: pa.Array | pa.ChunkedArray) -> Mask:
-    """Tell which values meet a condition; null meets none."""
+    """Tell which values meet a condition; null meets none.
+
+    Raises
+    ------
+    BadInput
+        When values of that type cannot be compared with that of the condition.
+    """
+    try:
+        found = _tested(condition, values)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise BadInput(
+            f"column {condition.column} is {values.type}: {condition.operator} {condition.value!r} has no "
+            "meaning there; correct the column",
+            "BadValue",
+        ) from error
+    return np.asarray(found.fill_null(False).to_numpy(zero_copy_only=False), dtype=bool)
+
+
+def _tested(condition: Condition, values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     values, value = _comparable(values, condition.value)
     if condition.operator == "between":
         low, high = value
-        found = pc.and_(pc.greater_equal(values, low), pc.less_equal(values, high))
-    elif condition.operator == "in":
-        found = pc.is_in(values, value_set=pa.array(value).cast(values.type))
-    elif condition.operator in ("bits_clear", "bits_set"):
+        return pc.and_(pc.greater_equal(values, low), pc.less_equal(values, high))
+    if condition.operator == "in":
+        return pc.is_in(values, value_set=pa.array(value).cast(values.type))
+    if condition.operator in ("bits_clear", "bits_set"):
         bits = pc.bit_wise_and(values.cast(pa.int64()), value)
-        found = pc.equal(bits, 0 if condition.operator == "bits_clear" else value)
-    else:
-        found = _COMPARISONS[condition.operator](values, value)
-    return np.asarray(found.fill_null(False).to_numpy(zero_copy_only=False), dtype=bool)
+        return pc.equal(bits, 0 if condition.operator == "bits_clear" else value)
+    return _COMPARISONS[condition.operator](values, value)
 
 
 def _comparable(values: pa.Array | pa.ChunkedArray, value: Any) -> tuple[Any, Any]:
