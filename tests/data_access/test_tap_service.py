@@ -21,7 +21,7 @@ from astrolake.sky.region import Cone
 from tests.data_access.servers.base import HTML, Fault, Reply
 from tests.data_access.servers.generated import NATIVE, sources
 from tests.data_access.servers.query_engine import Database
-from tests.data_access.servers.tap_server import JobEnd, TapServer, votable_of
+from tests.data_access.servers.tap_server import JobEnd, TapServer, fits_of, votable_of
 
 SQL = f"SELECT objid, ra, dec, mag, kind FROM {NATIVE} WHERE ra >= 0.5 AND ra < 0.6"
 
@@ -66,7 +66,7 @@ def test_answers_of_every_form_hold_the_same_rows(server, mode, form, serialisat
     (asked,) = [request.parameters for request in server.requests if "QUERY" in request.parameters]
     assert asked["MAXREC"] == "100000"
     assert asked["LANG"] == "ADQL"
-    assert asked["RESPONSEFORMAT"] == form
+    assert asked["RESPONSEFORMAT"] == asked["FORMAT"] == form
 
 
 @pytest.mark.parametrize("form", ["votable", "fits", "csv"])
@@ -84,6 +84,21 @@ def test_an_answer_that_was_cut_off_is_known(server, form, marked):
     answer = service(server, mode="sync", format=form).query(SQL, 50)
     assert answer.rows.num_rows == 50
     assert answer.overflow
+
+
+@pytest.mark.parametrize(("asked", "sent"), [("fits", "votable"), ("csv", "votable"), ("votable", "fits")])
+def test_a_service_that_sends_another_format_is_understood(server, asked, sent):
+    body = votable_of(wanted(), False, "tabledata") if sent == "votable" else fits_of(wanted())
+    server.route("POST", "/tap/sync", lambda request: Reply(200, body))
+    answer = service(server, mode="sync", format=asked).query(SQL, 5000)
+    assert answer.rows["objid"].to_pylist() == wanted()["objid"].to_pylist()
+
+
+def test_what_is_no_table_is_told(server):
+    server.route("POST", "/tap/sync", lambda request: Reply(200, b"out of order"))
+    with pytest.raises(ServiceError, match=r"it sent 'out of order' in place of votable \(3 tries\)"):
+        service(server, mode="sync").query(SQL, 5000)
+    assert len(server.requests) == 3
 
 
 @pytest.mark.parametrize("encoding", [{}, {"Content-Encoding": "gzip"}], ids=["file", "transfer"])

@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from astrolake.data_access.services.catalog_answers import Answer, CatalogService
+from astrolake.data_access.services.query_answers import Answer, CatalogService
 from astrolake.data_access.services.client import HttpClient
 from astrolake.data_access.services.plan import Done, Plan
 from astrolake.data_access.services.request import FetchRequest
@@ -25,7 +25,7 @@ from astrolake.parallel import run_parallel
 from astrolake.sky.region import Region
 
 #: Rows that one answer may have, for the sake of memory, whatever the service would send.
-_MOST_ROWS = 250_000
+_MOST_ROWS = 100_000
 #: Share of them that a box should hold at the usual density.
 _FILL = 0.4
 _LONGEST_SIDE_DEG = 5.0
