@@ -25,7 +25,7 @@ class FetchSurveyArgs(JobArgs):
     table: str = flag("", help="table of the lake that the rows are added to (the survey's name)")
     columns: tuple[str, ...] = flag((), help="columns of the lake to take (a usual choice)")
     filters: str = flag("", help='JSON, such as {"type": "GALAXY", "r_mag": [18, 22]}')
-    cuts: tuple[str, ...] = flag((), help="named selections of the survey, such as clean")
+    cut: tuple[str, ...] = flag((), help="named selections of the survey, such as clean")
     verify_counts: bool = flag(False, help="compare each answer with a count of its own")
     images: bool = flag(False, help="download the images that touch the region, and register them")
     bands: tuple[str, ...] = flag((), help="bands of the images (all)")
@@ -43,7 +43,7 @@ def run(args: FetchSurveyArgs, context: JobContext) -> Outcome:
     survey, region = load_survey(args.survey, args.release), parse_region(args.region)
     parts = []
     if args.catalog != "none":
-        what = read_json("--filters", args.filters), args.cuts, args.verify_counts
+        what = read_json("--filters", args.filters), args.cut, args.verify_counts
         wish = CatalogWish(survey.table(args.survey_table), region, args.columns or None, *what)
         parts.append(fetch_rows_of(context, survey, wish, args.catalog, args.table, args.workers))
     if args.images:
