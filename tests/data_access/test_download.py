@@ -4,7 +4,6 @@ import bz2
 import fcntl
 import gzip
 import hashlib
-import json
 import os
 import signal
 import subprocess
@@ -15,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from astrolake.cli import main
 from astrolake.data_access.download import RemoteFile, download_file, download_files
 from astrolake.data_access.manifest import (
     downloaded_before,
@@ -23,7 +21,6 @@ from astrolake.data_access.manifest import (
     read_manifest,
     write_manifest,
 )
-from astrolake.data_access.sdss_sample import sdss_frames
 from astrolake.data_access.services.client import HttpClient
 from astrolake.errors import BadArguments, BadInput, ServiceError
 from tests.data_access.servers.base import Fault, LoopbackServer, Reply
@@ -101,6 +98,15 @@ def test_what_may_pass_is_tried_again(server, client, clock, frame, folder, faul
     assert done.sha256 == hashlib.sha256(PACKED).hexdigest()
     assert names(folder) == [FRAME]
     assert len(clock.waits) == 2
+
+
+def test_downloads_keep_the_rate_of_the_client(server, clock, publish):
+    client = HttpClient("ARCHIVE", 10.0, sleep=clock.sleep, clock=clock)
+    server.faults = ["503:0", "429:0"]
+    outcomes = list(download_files([publish(f"{i}.fits", SMALL) for i in range(8)], client))
+    assert all(outcome.value for outcome in outcomes)
+    assert len(server.requests) == 10
+    assert clock.now - 1000.0 == pytest.approx(9 / 10.0)
 
 
 def test_retry_after_is_kept(server, client, clock, frame):
@@ -388,6 +394,10 @@ def test_the_manifest_is_the_same_in_any_order_and_spares_reading(client, publis
     again = list(download_files(files, client, known=downloaded_before(found)))
     assert sorted((manifest_row(o.item, o.value) for o in again), key=lambda row: row["uri"]) == found
     assert all(o.value.skipped for o in again)
+    assert downloaded_before([{"uri": "s3://b/failed.fits", "error": "HTTP 404"}]) == {}
+    changed = replace(files[0], checksum="sha256:" + found[0]["sha256"].replace(found[0]["sha256"][0], "f"))
+    with pytest.raises(ServiceError, match="damaged: its checksum"):
+        download_file(changed, client, known=downloaded_before(found))
 
 
 def test_a_manifest_that_cannot_be_read_is_named(tmp_path):
@@ -396,57 +406,3 @@ def test_a_manifest_that_cannot_be_read_is_named(tmp_path):
         (tmp_path / "m.jsonl").write_text(text)
         with pytest.raises(BadInput, match=r"m\.jsonl is no manifest"):
             read_manifest((tmp_path / "m.jsonl").as_uri())
-
-
-def test_frames_lie_where_sdss_keeps_them(tmp_path):
-    (file,) = sdss_frames(str(tmp_path), ["4510-4-30"], "r")
-    assert file == RemoteFile(
-        "https://data.sdss.org/sas/dr17/eboss/photoObj/frames/301/4510/4/frame-r-004510-4-0030.fits.bz2",
-        (tmp_path / FRAME).as_uri(),
-        band="r",
-    )
-    sample = [file.uri.rpartition("/")[2] for file in sdss_frames("s3://bucket/sdss")]
-    assert FRAME in sample
-    assert "frame-i-002583-2-0136.fits.bz2" in sample
-    assert len(sample) == len(set(sample)) == 18
-    with pytest.raises(BadArguments, match="run-camcol-field"):
-        sdss_frames(str(tmp_path), ["4510-9-30"])
-    with pytest.raises(BadArguments, match="no bands"):
-        sdss_frames(str(tmp_path), bands="gy")
-
-
-@pytest.mark.data
-def test_the_command_gets_real_frames_and_lists_what_failed(server, survey_data, tmp_path, capsys):
-    folder = survey_data / "images_sdss"
-    for path in folder.glob("frame-[gr]-004510-4-0030.fits.bz2"):
-        server.serve(f"/frames/4510/4/{path.name}", path)
-    server.faults = ["503:0", "half"]
-    url = f"{server.url}/frames"
-    flags = ["--field", "4510-4-30", "--bands", "ugr", "--base-url", url, "--out", str(tmp_path)]
-    assert main(["download", *flags]) == 1
-    printed = capsys.readouterr()
-    assert "2 downloaded (6.7 MB), 0 there already, 1 failed" in printed.out
-    assert "SDSS: HTTP 404" in printed.err
-    assert "frame-u-004510-4-0030.fits.bz2" in printed.err
-    for band in "gr":
-        name = f"frame-{band}-004510-4-0030.fits.bz2"
-        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
-
-
-def test_the_generated_sky_needs_no_network(tmp_path, capsys, monkeypatch):
-    from astrolake import cli_aws_data
-    from astrolake.demo.layout import Layout
-    from astrolake.demo.write import write_sample_sky
-
-    small = Layout(naxis1=256, naxis2=256, n_fields=1, overlap_px=32)
-    monkeypatch.setattr(cli_aws_data, "write_sample_sky", lambda out: write_sample_sky(out, layout=small))
-    assert main(["download", "--generated", "--out", str(tmp_path)]) == 0
-    assert "6 images and 2 damaged ones" in capsys.readouterr().out
-    assert len(list((tmp_path / "images").glob("*.fits*"))) == 8
-
-
-def test_the_sample_list_is_shipped_with_the_package():
-    from importlib import resources
-
-    listed = json.loads(resources.files("astrolake.data_access").joinpath("sdss_sample.json").read_text())
-    assert {Path(item["field"]).name for item in listed["fields"]} >= {"4510-4-30", "2583-2-136"}

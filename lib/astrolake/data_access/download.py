@@ -179,7 +179,9 @@ def _fetch(file: RemoteFile, storage: Storage, client: HttpClient, sums: SumsFil
     try:
         passed = transfer(file.url, storage, client, expected)
     except BrokenTransfer as error:
-        raise _TryAgain(f"it broke off: {error}", "run it again, it goes on from there", False) from error
+        raise _TryAgain(
+            f"it broke off: {error}", "run it again: it goes on with what is missing", False
+        ) from error
     except DamagedFile as error:
         raise _TryAgain(f"it came damaged: {error}", "try again later", True) from error
     except NotFits as error:

@@ -33,14 +33,15 @@ def write_manifest(
     uri : str
         Canonical URI.
     rows : iterable of mapping
-        As from `manifest_row`, with further keys if need be; all are in memory together, a few hundred
-        bytes each.
+        With the key `uri`, as from `manifest_row`, and further keys if need be; all are in memory together,
+        a few hundred bytes each.
     storage_options : dict, optional
         Options of an object store.
     """
-    lines = sorted(json.dumps(dict(row), sort_keys=True, ensure_ascii=False) for row in rows)
-    lines.sort(key=lambda line: str(json.loads(line).get("uri", "")))
-    write_whole(uri, "".join(line + "\n" for line in lines).encode(), storage_options)
+    lines = sorted(
+        (str(row["uri"]), json.dumps(dict(row), sort_keys=True, ensure_ascii=False)) for row in rows
+    )
+    write_whole(uri, "".join(f"{line}\n" for _, line in lines).encode(), storage_options)
 
 
 def read_manifest(uri: str, storage_options: dict[str, str] | None = None) -> list[dict[str, Any]]:
@@ -65,5 +66,12 @@ def read_manifest(uri: str, storage_options: dict[str, str] | None = None) -> li
 
 
 def downloaded_before(rows: Iterable[Mapping[str, Any]]) -> dict[str, Downloaded]:
-    """Return what a manifest says of its files, by their place, as `download_files` takes it."""
-    return {row["uri"]: Downloaded(row["uri"], row["n_bytes"], row["sha256"], skipped=True) for row in rows}
+    """Return what a manifest says of its files, by their place, as `download_files` takes it.
+
+    Rows without a checksum, such as of files that failed, are left out.
+    """
+    return {
+        row["uri"]: Downloaded(row["uri"], row["n_bytes"], row["sha256"], skipped=True)
+        for row in rows
+        if row.get("sha256")
+    }

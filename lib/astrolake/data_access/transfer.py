@@ -22,7 +22,7 @@ from astrolake.errors import BadInput
 from astrolake.lake.atomic_file import replacing
 from astrolake.lake.storage import Storage
 
-_BLOCK = 1 << 20
+_BLOCK = 1 << 19
 
 
 class BrokenTransfer(Exception):

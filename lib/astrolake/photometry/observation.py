@@ -38,7 +38,7 @@ class Observation:
     mjd : float or None
         Start of the exposure, in `time_scale`; None when the header has no date.
     time_scale : str or None
-        TIMESYS of the header, UTC when it has none (FITS standard 4.0, section 9.2.1).
+        TIMESYS of the header, UTC when it has none (FITS standard 4.0, section 9.2.1); TAI of Pan-STARRS.
     exptime_s : float or None
     visit : str or None
         Images of one visit tile the sky once: survey run, exposure number, release of a coadd, or
@@ -58,7 +58,8 @@ def read_observation(cards: HeaderCards, survey: str) -> Observation:
 
 
 def _start(cards: HeaderCards, survey: str) -> tuple[float | None, str | None]:
-    scale = cards.text("TIMESYS").upper() or "UTC"
+    # The archive's cutouts of Pan-STARRS say TIMESYS = TAI, whole files say nothing.
+    scale = cards.text("TIMESYS").upper() or ("TAI" if survey == "panstarrs" else "UTC")
     tai_s = cards.number("TAI")
     if survey == "sdss" and tai_s is not None:
         # SDSS counts seconds from MJD 0 in TAI.

@@ -14,28 +14,36 @@ _N_ROWS = 721
 _HALF_IMAGE_DEG = 1800 * 0.262 / 3600
 
 
-def bricks_of(region: Region) -> list[str]:
-    """Return the names of the bricks whose coadds touch a region, sorted.
+def bricks_of(region: Region) -> list[tuple[str, ...]]:
+    """Return the names of the bricks whose coadds touch a region, sorted; see `brick_names`.
 
     Rows of equal declination, each of the fewest bricks, an even number, that are no wider than 0.25 deg:
     tables survey-bricks of https://www.legacysurvey.org/dr10/files/ and class Bricks of desiutil.
     """
-    found: set[str] = set()
-    for cone in enclosing_cones(region):
-        row, column, count = _near(cone.ra, cone.dec, cone.radius + 2 * _HALF_IMAGE_DEG)
-        ra, dec = np.asarray((column + 0.5) * 360.0 / count), row * _SIZE_DEG - 90.0
-        kept = touching(region, *rectangles(ra, dec, _HALF_IMAGE_DEG, _HALF_IMAGE_DEG))
-        found.update(brick_name(a, d) for a, d in zip(ra[kept], dec[kept], strict=True))
-    return sorted(found)
+    near = [_near(cone.ra, cone.dec, cone.radius + 2 * _HALF_IMAGE_DEG) for cone in enclosing_cones(region)]
+    if not near:
+        return []
+    row, column, count = np.unique(np.concatenate(near, axis=1), axis=1)
+    # As desiutil rounds: the middle of two borders.
+    ra = 0.5 * (column * (360.0 / count) + (column + 1) * (360.0 / count))
+    dec = row * _SIZE_DEG - 90.0
+    kept = touching(region.ranges(), *rectangles(ra, dec, _HALF_IMAGE_DEG, _HALF_IMAGE_DEG))
+    return sorted({brick_names(a, d) for a, d in zip(ra[kept], dec[kept], strict=True)})
 
 
-def brick_name(ra_deg: float, dec_deg: float) -> str:
-    """Return the name of the brick with a centre, such as 0959p805."""
-    return f"{int(ra_deg * 10):04d}{'p' if dec_deg >= 0 else 'm'}{int(abs(dec_deg) * 10):03d}"
+def brick_names(ra_deg: float, dec_deg: float) -> tuple[str, ...]:
+    """Return the name of the brick with a centre, such as 0959p805.
+
+    Tenths of a degree are cut off. Of a centre at a whole tenth, rounding errors decide what the name is:
+    the other name comes second.
+    """
+    tenths = dict.fromkeys((int(ra_deg * 10), int(ra_deg * 10 - 1e-6), int(ra_deg * 10 + 1e-6)))
+    suffix = f"{'p' if dec_deg >= 0 else 'm'}{int(abs(dec_deg) * 10):03d}"
+    return tuple(f"{tenth:04d}{suffix}" for tenth in tenths)
 
 
-def _near(ra: float, dec: float, radius: float) -> tuple[Int64, Int64, Int64]:
-    """Return row, column and bricks in the row of the bricks whose centres may be within a radius."""
+def _near(ra: float, dec: float, radius: float) -> Int64:
+    """Return row, column and bricks in the row, (3, N), of bricks whose centres may be within a radius."""
     rows = np.arange(_N_ROWS)
     rows = rows[np.abs(rows * _SIZE_DEG - 90.0 - dec) <= radius]
     counts = _columns(rows * _SIZE_DEG - 90.0)
@@ -48,8 +56,7 @@ def _near(ra: float, dec: float, radius: float) -> tuple[Int64, Int64, Int64]:
         first, last = np.floor(np.array([ra - span, ra + span]) * count / 360.0).astype(int)
         columns = np.arange(count) if last - first + 1 >= count else np.arange(first, last + 1) % count
         found.append(np.stack([np.full_like(columns, row), columns, np.full_like(columns, count)]))
-    row, column, count = np.concatenate(found, axis=1).astype(np.int64)
-    return row, column, count
+    return np.asarray(np.concatenate(found, axis=1), dtype=np.int64)
 
 
 def _columns(dec_deg: Float64) -> Int64:

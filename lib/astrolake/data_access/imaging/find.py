@@ -45,7 +45,7 @@ def find_images(
     survey : Survey
     region : Region
     bands : sequence of str
-        Such as "gri" or ["W1", "W2"]; none means all that the survey has.
+        Such as "gri", "W1,W2" or ["W1", "W2"]; none means all that the survey has.
     client : HttpClient
         Of the archive.
     target : Storage
@@ -97,6 +97,8 @@ def _check_options(survey: Survey, finder: Callable[..., Any], options: dict[str
 
 def _bands(survey: Survey, bands: Sequence[str]) -> tuple[str, ...]:
     """Return bands in the order of the survey."""
+    if isinstance(bands, str) and ("," in bands or bands in survey.bands):
+        bands = [band.strip() for band in bands.split(",")]
     if unknown := sorted(set(bands) - set(survey.bands)):
         raise BadArguments(
             f"images of {survey.title} have no bands {', '.join(unknown)}; "

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from astrolake.sky.healpix import N_BASE, cell_center, largest_radius_deg, parent, polygon_cells
-from astrolake.sky.ranges import cell_ranges, overlap
+from astrolake.sky.healpix import (
+    N_BASE,
+    cell_center,
+    healpix29,
+    largest_radius_deg,
+    parent,
+    polygon_cells,
+)
+from astrolake.sky.ranges import cell_ranges, inside, overlap
 from astrolake.sky.region import Cone, Region
 from astrolake.sky.separation import Bool, Float64, Int64, unit_vectors
 
-#: Cells of 51 arcsec: what is nearer to a region than that may count as touching it.
+#: Cells of 51 arcsec.
 _ORDER = 12
 #: A region that no cone of this radius holds is asked for in parts, one for each cell of `_PART_ORDER`.
 _LARGEST_CONE_DEG = 5.0
@@ -18,12 +25,16 @@ _PART_ORDER = 3
 _ENOUGH_CELLS = 4096
 
 
-def touching(region: Region, ra_deg: Float64, dec_deg: Float64) -> Bool:
-    """Tell which footprints touch a region; one that is less than two arcmin away may be among them.
+def touching(ranges: Int64, ra_deg: Float64, dec_deg: Float64) -> Bool:
+    """Tell which footprints touch a region of these ranges.
+
+    One that is beside it by less than the cells by which its ranges follow its border (an arcmin, or 14
+    for a border of more than 30 degrees) may be among them; none that touches is missing.
 
     Parameters
     ----------
-    region : Region
+    ranges : (M, 2) int64
+        As `Region.ranges` gives them.
     ra_deg, dec_deg : (N, K) float64
         Corners of N polygons, in order.
 
@@ -31,14 +42,13 @@ def touching(region: Region, ra_deg: Float64, dec_deg: Float64) -> Bool:
     -------
     (N,) bool
     """
-    ranges = region.ranges()
-    found = (_touches(ranges, ra, dec) for ra, dec in zip(ra_deg, dec_deg, strict=True))
-    return np.fromiter(found, dtype=np.bool_, count=len(ra_deg))
-
-
-def _touches(ranges: Int64, ra_deg: Float64, dec_deg: Float64) -> bool:
-    cells = cell_ranges(_ORDER, polygon_cells(ra_deg, dec_deg, _ORDER))
-    return bool(overlap(ranges, cells[:, 0], cells[:, 1]).any())
+    corners = inside(ranges, healpix29(np.ravel(ra_deg), np.ravel(dec_deg)))
+    found = np.asarray(corners.reshape(np.shape(ra_deg)).any(axis=1))
+    # Most images of a large region have a corner in it; the others take longer.
+    for i in np.flatnonzero(~found):
+        cells = cell_ranges(_ORDER, polygon_cells(ra_deg[i], dec_deg[i], _ORDER))
+        found[i] = overlap(ranges, cells[:, 0], cells[:, 1]).any()
+    return found
 
 
 def enclosing_cones(region: Region) -> list[Cone]:
@@ -50,10 +60,10 @@ def enclosing_cones(region: Region) -> list[Cone]:
         return [region]
     ranges = region.ranges()
     order, cells = 0, np.arange(N_BASE, dtype=np.int64)
-    cells = _touched(ranges, order, cells)
+    cells = touched_cells(ranges, order, cells)
     while order < _ORDER and 0 < cells.size < _ENOUGH_CELLS:
         order += 1
-        cells = _touched(ranges, order, (4 * cells[:, np.newaxis] + np.arange(4)).ravel())
+        cells = touched_cells(ranges, order, (4 * cells[:, np.newaxis] + np.arange(4)).ravel())
     if not cells.size:
         return []
     whole = _cone_of(order, cells)
@@ -63,8 +73,8 @@ def enclosing_cones(region: Region) -> list[Cone]:
     return [_cone_of(order, cells[parts == part]) for part in np.unique(parts)]
 
 
-def _touched(ranges: Int64, order: int, cells: Int64) -> Int64:
-    """Return those of the cells of an order that the ranges touch."""
+def touched_cells(ranges: Int64, order: int, cells: Int64) -> Int64:
+    """Return those of the cells of an order that ranges of order-29 indices touch."""
     spans = np.stack([cells, cells + 1]) << (2 * (29 - order))
     return np.asarray(cells[overlap(ranges, spans[0], spans[1])])
 

@@ -6,8 +6,10 @@ them, which also tells what there is. Cutouts: https://www.legacysurvey.org/view
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from astrolake.data_access.download import RemoteFile
@@ -24,8 +26,16 @@ PLANES = ("image", "invvar", "maskbits")
 #: One file for all bands.
 _BANDLESS = ("maskbits",)
 
-#: Names and sums of the files of a brick.
-_Files = dict[str, str]
+_SUFFIXES = (".fits.fz", ".fits.gz", ".fits")
+
+
+@dataclass(frozen=True)
+class _Brick:
+    """A brick, the release that has it, and names and sums of its files."""
+
+    name: str
+    root: str
+    files: dict[str, str]
 
 
 def legacy_bricks(
@@ -54,34 +64,34 @@ def legacy_bricks(
         return
     roots = tuple(search.of_release("roots"))
     bricks = bricks_of(search.region)
-    outcomes = run_parallel(lambda brick: _sums(search, roots, brick), bricks, search.client.connections)
-    found: dict[str, tuple[str, _Files]] = {}
+    outcomes = run_parallel(lambda names: _brick(search, roots, names), bricks, search.client.connections)
+    found: list[_Brick] = []
     for outcome in outcomes:
         if outcome.error is not None:
             raise outcome.error
         if outcome.value is None:
-            search.note(f"{search.survey.title}: brick {outcome.item} is not in {' or '.join(roots)}")
+            search.note(f"{search.survey.title}: brick {outcome.item[0]} is not in {' or '.join(roots)}")
         else:
-            found[outcome.item] = outcome.value
-    for brick in sorted(found):
-        yield from _files(search, brick, *found[brick], planes)
+            found.append(outcome.value)
+    for brick in sorted(found, key=lambda brick: brick.name):
+        yield from _files(search, brick, planes)
 
 
-def _sums(search: ImageSearch, roots: tuple[str, ...], brick: str) -> tuple[str, _Files] | None:
-    """Return where a brick is and the sums of its files; None when it is nowhere."""
-    for root in roots:
+def _brick(search: ImageSearch, roots: tuple[str, ...], names: tuple[str, ...]) -> _Brick | None:
+    """Return a brick and the sums of its files; None when it is nowhere."""
+    for root, name in itertools.product(roots, names):
         prefix = f"legacysurvey_{root.replace('/', '_')}_coadd"
-        url = f"{_folder(search, root, brick)}/{prefix}_{brick[:3]}_{brick}.sha256sum"
+        url = f"{_folder(search, root, name)}/{prefix}_{name[:3]}_{name}.sha256sum"
         try:
-            text = search.client.get(url, what=f"the files of brick {brick}").text
+            text = search.client.get(url, what=f"the files of brick {name}").text
         except BadInput as error:
             if error.kind != "NotFound":
                 raise
             continue
-        files = {name.rsplit("/", 1)[-1]: digest for digest, name in _SUM.findall(text)}
+        files = {path.rsplit("/", 1)[-1]: digest for digest, path in _SUM.findall(text)}
         if not files:
             raise search.client.failure(f"sent no SHA-256 sums but {text[:100]!r}", url)
-        return root, files
+        return _Brick(name, root, files)
     return None
 
 
@@ -89,28 +99,24 @@ def _folder(search: ImageSearch, root: str, brick: str) -> str:
     return f"{search.url}/{root}/coadd/{brick[:3]}/{brick}"
 
 
-def _files(
-    search: ImageSearch, brick: str, root: str, sums: _Files, planes: tuple[str, ...]
-) -> Iterator[RemoteFile]:
+def _files(search: ImageSearch, brick: _Brick, planes: tuple[str, ...]) -> Iterator[RemoteFile]:
     kinds = [(plane, band) for plane in planes if plane not in _BANDLESS for band in search.bands]
     kinds += [(plane, "") for plane in planes if plane in _BANDLESS]
     for plane, band in sorted(kinds):
-        stem = "-".join(part for part in ("legacysurvey", brick, plane, band) if part)
-        name = next(
-            (f"{stem}{suffix}" for suffix in (".fits.fz", ".fits.gz", ".fits") if f"{stem}{suffix}" in sums),
-            "",
-        )
+        stem = "-".join(part for part in ("legacysurvey", brick.name, plane, band) if part)
+        name = next((stem + suffix for suffix in _SUFFIXES if stem + suffix in brick.files), "")
         if not name:
-            search.note(f"{search.survey.title}: brick {brick} of {root} has no {plane} {band}".rstrip())
+            what = f"{plane} {band}".rstrip()
+            search.note(f"{search.survey.title}: brick {brick.name} of {brick.root} has no {what}")
             continue
-        place = f"{root}/coadd/{brick[:3]}/{brick}/{name}"
-        yield search.file(f"{search.url}/{place}", place, band, checksum=f"sha256:{sums[name]}")
+        place = f"{brick.root}/coadd/{brick.name[:3]}/{brick.name}/{name}"
+        yield search.file(f"{search.url}/{place}", place, band, checksum=f"sha256:{brick.files[name]}")
 
 
 def _cutouts(search: ImageSearch, planes: tuple[str, ...]) -> Iterator[RemoteFile]:
     """Yield one cutout in each band, which holds the region; its inverse variance is in the next HDU."""
     size = cutout_pixels(search.region, _PIXEL_ARCSEC)
-    most = int(search.setting("cutout_pixels"))
+    most = int(search.setting("cutout_pixels", 3000))
     if not 0 < size <= most:
         width = most * _PIXEL_ARCSEC / 3600
         raise BadArguments(

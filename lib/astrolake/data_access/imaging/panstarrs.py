@@ -62,23 +62,24 @@ def panstarrs_images(
     chosen("kind", kind, ("stack", "warp"))
     known = ("", "wt", "mask", "num", "exp", "expwt")[: 6 if kind == "stack" else 3]
     types = tuple(f"{kind}.{chosen('planes', plane, known)}".rstrip(".") for plane in planes)
-    size, most = cutout_pixels(search.region, PIXEL_ARCSEC), int(search.setting("cutout_pixels"))
+    size, most = cutout_pixels(search.region, PIXEL_ARCSEC), int(search.setting("cutout_pixels", 6000))
     chosen("cutout", cutout, (True, False, "auto"))
     cut = 0 < size <= _SMALL_PIXELS if cutout == "auto" else bool(cutout)
     if cut and not 0 < size <= most:
         width = most * PIXEL_ARCSEC / 60
         raise BadArguments(
-            f"{search.survey.title}: a cutout is at most {width:.0f} arcmin wide; take skycells (cutout=False)"
+            f"{search.survey.title}: a cutout is at most {width:.0f} arcmin wide; take all (cutout=False)"
         )
     wanted = skycells_of(search.region)
     listed: set[_Listed] = set()
     for first in range(0, len(wanted), _AT_A_TIME):
         listed.update(_list(search, wanted[first : first + _AT_A_TIME], types))
     files = sorted(listed, key=lambda file: (file.projection, file.cell, file.path))
-    for cell in sorted(
-        {(one.projection, one.cell) for one in wanted} - {(f.projection, f.cell) for f in files}
-    ):
-        search.note(f"{search.survey.title}: skycell {cell[0]:04d}.{cell[1]:03d} has no such images")
+    there = {(file.projection, file.cell) for file in files}
+    for cell in wanted:
+        if (cell.projection, cell.cell) not in there:
+            name = f"{cell.projection:04d}.{cell.cell:03d}"
+            search.note(f"{search.survey.title}: skycell {name} has no {', '.join(types)}")
     yield from (_cutout(search, file, size) if cut else _whole(search, file) for file in files)
 
 

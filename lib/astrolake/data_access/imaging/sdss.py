@@ -44,11 +44,12 @@ def sdss_frames(search: ImageSearch, *, all_epochs: bool = False) -> Iterator[Re
         When SkyServer does not answer with a table.
     """
     rerun = str(search.setting("rerun"))
+    ranges = search.region.ranges()
     fields: set[tuple[int, int, int]] = set()
     for cone in enclosing_cones(search.region):
         rows = _ask(search, field_query(cone, rerun, all_epochs))
         corners = frame_corners(rows[:, 3], rows[:, 4], rows[:, 5], rows[:, 6])
-        kept = rows[touching(search.region, *corners), :3].astype(int)
+        kept = rows[touching(ranges, *corners), :3].astype(int)
         fields.update((int(run), int(camcol), int(number)) for run, camcol, number in kept)
     for run, camcol, number in sorted(fields):
         for band in search.bands:
@@ -66,10 +67,9 @@ def field_query(cone: Cone, rerun: str = "301", all_epochs: bool = False) -> str
         wanted.append(_between_ra(cone.ra - span, cone.ra + span))
     if not all_epochs:
         wanted.append("f.primaryArea > 0")
-    return (  # noqa: S608 - of numbers alone
-        "SELECT f.run, f.camcol, f.field, f.ra, f.dec, r.node, r.incl FROM Field AS f "
-        f"JOIN Run AS r ON r.run = f.run AND r.rerun = f.rerun WHERE {' AND '.join(wanted)}"
-    )
+    columns = "f.run, f.camcol, f.field, f.ra, f.dec, r.node, r.incl"
+    tables = "Field AS f JOIN Run AS r ON r.run = f.run AND r.rerun = f.rerun"
+    return f"SELECT {columns} FROM {tables} WHERE {' AND '.join(wanted)}"  # noqa: S608 - numbers alone
 
 
 def _between_ra(low: float, high: float) -> str:

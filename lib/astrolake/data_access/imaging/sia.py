@@ -18,10 +18,11 @@ from astropy.io import votable
 from pyvo.dal.sia2 import SIA2Results
 
 from astrolake.data_access.download import RemoteFile
-from astrolake.data_access.imaging.footprints import enclosing_cones, touching
+from astrolake.data_access.imaging.footprints import enclosing_cones, touched_cells, touching
 from astrolake.data_access.imaging.search import ImageSearch
 from astrolake.sky.healpix import cell_center, cone_cells, largest_radius_deg
-from astrolake.sky.region import Cone, Region
+from astrolake.sky.region import Cone
+from astrolake.sky.separation import Int64
 
 _MOST_ROWS = 10_000
 #: Parts that an answer which was cut off is asked for in have at least this radius.
@@ -55,13 +56,14 @@ def sia_images(search: ImageSearch, *, settings: Mapping[str, Any] | None = None
     theirs = {
         name.lower(): band for band in search.bands for name in options.get("bands", {}).get(band, [band])
     }
+    ranges = search.region.ranges()
     files: dict[str, RemoteFile] = {}
     for cone in enclosing_cones(search.region):
         for row in _rows(search, url, str(options["collection"]), cone):
             band = theirs.get(_text(row, "energy_bandpassname").lower())
             subtype = options.get("subtype", "")
             other = bool(subtype) and _text(row, "dataproduct_subtype").lower() != subtype
-            if band is None or other or not _meets(search.region, _text(row, "s_region")):
+            if band is None or other or not _meets(ranges, _text(row, "s_region")):
                 continue
             for file in _files(search, _text(row, "access_url"), band, options):
                 files[file.uri] = file
@@ -107,7 +109,8 @@ def _rows(search: ImageSearch, url: str, collection: str, cone: Cone) -> Iterato
         )
     else:
         order = int(np.clip(np.ceil(np.log2(90.0 / cone.radius)), 0, _FINEST_ORDER))
-        cells = cone_cells(cone.ra, cone.dec, cone.radius, order)
+        around = cone_cells(cone.ra, cone.dec, cone.radius, order)
+        cells = touched_cells(search.region.ranges(), order, around)
         for ra, dec in zip(*cell_center(order, cells), strict=True):
             yield from _rows(search, url, collection, Cone(float(ra), float(dec), largest_radius_deg(order)))
 
@@ -117,8 +120,8 @@ def _text(row: _Row, column: str) -> str:
     return "" if value is np.ma.masked else str(value).strip()
 
 
-def _meets(region: Region, footprint: str) -> bool:
-    """Tell whether an image with a footprint in STC-S, such as POLYGON ICRS 10 0 11 0 11 1, touches a region.
+def _meets(ranges: Int64, footprint: str) -> bool:
+    """Tell whether a footprint in STC-S, such as POLYGON ICRS 10 0 11 0 11 1, touches the region of ranges.
 
     One without a footprint that can be read does: the service has chosen it.
     """
@@ -129,4 +132,4 @@ def _meets(region: Region, footprint: str) -> bool:
         return True
     if not words or words[0].upper() != "POLYGON" or numbers.size < 6 or numbers.size % 2:
         return True
-    return bool(touching(region, numbers[np.newaxis, ::2], numbers[np.newaxis, 1::2])[0])
+    return bool(touching(ranges, numbers[np.newaxis, ::2], numbers[np.newaxis, 1::2])[0])

@@ -21,6 +21,7 @@ _OVERLAP = 480
 #: Points along each side of a skycell, at which it is told whether it is the best one.
 _SAMPLES = 17
 _PROJECTION_REACH_DEG = 3.3
+_DIAGONAL_DEG = 0.65
 
 #: First projection cell of a zone, number of them, declination of their centres, upper border of the zone,
 #: size of images in pixels, and reference pixel of the image right of and above the middle.
@@ -90,10 +91,11 @@ def skycells_of(region: Region) -> list[Skycell]:
     Projection cells overlap, the more the nearer to the pole; a skycell that is at no place the best one is
     left out.
     """
+    ranges = region.ranges()
     found: dict[tuple[int, int], Skycell] = {}
     for cone in enclosing_cones(region):
         for projection in _projections(cone):
-            found.update({(one.projection, one.cell): one for one in _skycells(region, projection)})
+            found.update({(one.projection, one.cell): one for one in _skycells(ranges, cone, projection)})
     return [found[key] for key in sorted(found)]
 
 
@@ -108,11 +110,14 @@ def _projections(cone: Cone) -> list[int]:
     return [int(number) for number in numbers[near]]
 
 
-def _skycells(region: Region, projection: int) -> list[Skycell]:
+def _skycells(ranges: Int64, cone: Cone, projection: int) -> list[Skycell]:
     """Return the skycells of a projection cell whose images touch a region and are somewhere the best."""
     zone = int(np.searchsorted(_FIRST, projection, side="right") - 1)
-    cells = np.arange(100)
-    touched = cells[touching(region, *skycell_corners(projection, cells))]
+    ra, dec = skycell_corners(projection, np.arange(100))
+    # A corner of an image that the cone touches is at most its diagonal away from the cone.
+    near = (separation_arcsec(cone.ra, cone.dec, ra, dec) <= (cone.radius + _DIAGONAL_DEG) * 3600).all(axis=1)
+    touched = np.flatnonzero(near)
+    touched = touched[touching(ranges, ra[near], dec[near])]
     if not touched.size:
         return []
     low, high = _OVERLAP / 2, _GRID[zone, 4:6] - _OVERLAP / 2

@@ -22,10 +22,16 @@ from astrolake.sky.separation import separation_arcsec
 _HALF_TILE_DEG = 1024 * 2.75 / 3600
 #: What is packed by gzip in every release.
 _PACKED = ("invvar", "std", "n")
+#: Bands of the months with coolant.
+_CRYOGENIC = ("W3", "W4")
 
 
 def unwise_images(
-    search: ImageSearch, *, kind: str = "unwise", planes: tuple[str, ...] = ("img", "invvar")
+    search: ImageSearch,
+    *,
+    kind: str = "unwise",
+    version: str = "",
+    planes: tuple[str, ...] = ("img", "invvar"),
 ) -> Iterator[RemoteFile]:
     """Yield the coadds of the tiles that a region touches.
 
@@ -34,6 +40,8 @@ def unwise_images(
     search : ImageSearch
     kind : str
         unwise: coadds of all years, as sharp as the exposures. allwise: the Atlas of AllWISE.
+    version : str
+        Of unWISE: allwise, neo1 to neo9; by default that of `options.versions` for a band.
     planes : tuple of str
         Of unWISE, without outliers: img, invvar, std (scatter of the exposures), n (number of exposures).
 
@@ -45,17 +53,18 @@ def unwise_images(
     if chosen("kind", kind, ("unwise", "allwise")) == "allwise":
         yield from sia_images(search, settings=search.setting("allwise"))
         return
-    bands = [band for band in search.bands if band in search.of_release("bands")]
-    for band in sorted(set(search.bands) - set(bands)):
-        search.note(f"{search.survey.title}: release {search.survey.release} of unWISE has no {band}")
-    root = f"{search.url}/{search.of_release('coadds')}"
-    for tile in sorted(_tiles(search)):
-        for band in bands:
+    versions = {band: version or str(search.setting("versions")[band]) for band in search.bands}
+    tiles = sorted(_tiles(search))
+    for band, chosen_version in versions.items():
+        if chosen_version.startswith("neo") and band in _CRYOGENIC:
+            search.note(f"{search.survey.title}: unWISE {chosen_version} has no {band}")
+            continue
+        for tile in tiles:
             for plane in planes:
                 suffix = ".gz" if chosen("planes", plane, ("img", *_PACKED)) in _PACKED else ""
                 name = f"unwise-{tile}-{band.lower()}-{plane}-m.fits{suffix}"
-                place = f"{tile[:3]}/{tile}/{name}"
-                yield search.file(f"{root}/{place}", place, band)
+                place = f"{chosen_version}/unwise-coadds/fulldepth/{tile[:3]}/{tile}/{name}"
+                yield search.file(f"{search.url}/{place}", place, band)
 
 
 def _tiles(search: ImageSearch) -> list[str]:
@@ -75,5 +84,5 @@ def _tiles(search: ImageSearch) -> list[str]:
     for cone in enclosing_cones(search.region):
         near |= separation_arcsec(cone.ra, cone.dec, ra, dec) <= (cone.radius + 1.5 * _HALF_TILE_DEG) * 3600
     names, ra, dec = names[near], ra[near], dec[near]
-    found = touching(search.region, *rectangles(ra, dec, _HALF_TILE_DEG, _HALF_TILE_DEG))
+    found = touching(search.region.ranges(), *rectangles(ra, dec, _HALF_TILE_DEG, _HALF_TILE_DEG))
     return [str(name) for name in names[found]]
