@@ -2,6 +2,9 @@
 
 import copy
 import itertools
+import re
+import tomllib
+from pathlib import Path
 
 import pytest
 from astropy.io.votable.ucd import check_ucd
@@ -228,6 +231,20 @@ def test_releases_of_a_survey_differ_where_they_should():
     assert list(itertools.chain(*filters)) == ["gaia_dr3", "gaia_dr2"]
     assert (newer.native, older.native) == ("gaiadr3.gaia_source", "gaiadr2.gaia_source")
     assert (newer.bulk is None, older.bulk is None) == (False, True)
+
+
+def test_the_example_of_the_documentation_can_be_loaded():
+    page = (Path(__file__).parents[2] / "docs" / "surveys.md").read_text()
+    [example] = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    positions = "".join(
+        f'[[tables.point_source.columns]]\nnative = "{name}"\ndoc = "Position"\n' for name in ("ra", "dec")
+    )
+    # The page leaves out what says nothing new: position, and the flag that the cut is on.
+    flag = '[[tables.point_source.columns]]\nnative = "cc_flg"\ntype = "string"\ndoc = "Artifacts"\n'
+    survey = parse_survey(tomllib.loads(f"{example}\n{positions}{flag}"), "surveys.md")
+    packaged = {column.name: column for column in load_survey("twomass").table().columns}
+    shown = [column for column in survey.table().columns if column.name.startswith("mag_")]
+    assert shown == [packaged[name] for name in ("mag_j", "mag_h", "mag_ks")]
 
 
 def test_a_band_of_one_release_only(values):
