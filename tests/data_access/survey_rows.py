@@ -35,10 +35,9 @@ GAIA_DR3 = {
     "phot_rp_mean_mag": pa.array([5.6080775, 5.5675364], pa.float32()),
     "phot_variable_flag": pa.array(["VARIABLE", "NOT_AVAILABLE"]),
 }
-#: The nucleus of M31 in the point source catalog of 2MASS, an answer of IRSA that astroquery keeps among its tests
-#: (astroquery/ipac/irsa/tests/data/Cone.xml); pts_key was not asked for there and is made up.
+#: The nucleus of M31 in the point source catalog of 2MASS, an answer of IRSA that astroquery keeps among its
+#: tests (astroquery/ipac/irsa/tests/data/Cone.xml).
 TWOMASS = {
-    "pts_key": pa.array([1]),
     "ra": pa.array([10.684737]),
     "dec": pa.array([41.269035]),
     "designation": pa.array(["00424433+4116085"]),

@@ -82,9 +82,9 @@ def test_every_source_of_a_region_over_ra_0_comes_once(tap, tmp_path, whole):
     assert seen[-1].done == seen[-1].known == len(list(tmp_path.glob("*/*.parquet")))
     assert seen[-1].n_rows == found.n_rows
     times = np.sort([request.time for request in tap.requests])
-    # Any 20 requests in a row: what the threads of the server add to the times is a few milliseconds.
-    assert (times[20:] - times[:-20] >= 20 / rate - 0.02).all()
-    assert len(times) - 1 <= rate * (times[-1] - times[0]) * 1.05
+    # Any 60 requests in a row, but for the time that the server's threads may take to see the first.
+    assert (times[60:] - times[:-60] >= 60 / rate - 0.1).all()
+    assert (len(times) - 1) / rate - 0.1 <= times[-1] - times[0]
 
 
 def test_columns_come_as_the_lake_has_them(whole):
@@ -248,25 +248,26 @@ def test_rows_that_a_service_sends_twice_are_kept_once(tmp_path):
     assert found.n_duplicates == len(inside(few.slice(0, 40)))
 
 
-def test_skyserver_gives_the_same_sources(tmp_path, whole):
+def test_skyserver_gives_the_same_sources(tmp_path):
+    region = Box(359.5, 0.5, -0.5, 0.5)
     native = sources().rename_columns(["objID", *sources().column_names[1:]])
-    with SkyServerServer(Database({"PhotoObj": native}), most_rows=ROW_LIMIT) as server:
-        table = survey_table(server.search_url, "skyserver")
-        found = fetch_catalog(table, REGION, Storage.at(str(tmp_path)), client=client(1e6))
-        assert found.n_queries == len(server.queries) >= 20
+    with SkyServerServer(Database({"PhotoObj": native}), most_rows=500) as server:
+        table = survey_table(server.search_url, "skyserver", row_limit=500)
+        found = fetch_catalog(table, region, Storage.at(str(tmp_path)), client=client(1e6))
+        assert found.n_queries == len(server.queries) >= 10
         assert all("dbo.fGetNearbyObjAllEq(" in query for query in server.queries)
-    assert table_of(found.uris).equals(whole)
+    assert set(table_of(found.uris)["source_id"].to_pylist()) == inside(sources(), region)
 
 
 def test_a_service_that_cuts_off_silently_is_found_out_by_counting(database, tmp_path):
+    region = Box(359.5, 0.5, -0.5, 0.5)
     with TapServer(database, most_rows=1500, marked=False, waits=0) as server:
         table = survey_table(server.tap_url, mode="sync", format="csv")
-        lost = fetch_catalog(table, REGION, Storage.at(str(tmp_path / "a")), client=client())
-        assert lost.n_rows < len(inside(sources()))
-        found = fetch_catalog(
-            table, REGION, Storage.at(str(tmp_path / "b")), client=client(), verify_counts=True
-        )
-    assert set(table_of(found.uris)["source_id"].to_pylist()) == inside(sources())
+        storage = Storage.at(str(tmp_path))
+        lost = fetch_catalog(table, region, storage, client=client())
+        assert lost.n_rows < len(inside(sources(), region))
+        found = fetch_catalog(table, region, storage, client=client(), verify_counts=True)
+    assert set(table_of(found.uris)["source_id"].to_pylist()) == inside(sources(), region)
 
 
 def test_another_request_goes_to_another_directory(tap, tmp_path):

@@ -2,8 +2,13 @@
 
 import copy
 import itertools
+import re
+import tomllib
+from pathlib import Path
 
 import pytest
+from astropy.io.votable.ucd import check_ucd
+from astropy.units import Unit
 
 from astrolake.data_access.surveys.registry import load_survey, survey_names
 from astrolake.data_access.surveys.survey_file import parse_survey
@@ -111,6 +116,8 @@ SERVICE = (*MAIN, "service")
 MISTAKES = [
     (_set("colour", 1), r"top of the file: key 'colour' is unknown"),
     (_set("title", 3), r"top of the file: title must be text, not 3"),
+    (_set("band_releases", {"g": "r1"}), r"band_releases: band g needs a list"),
+    (_set("band_releases", {"g": ["r7"]}), r"band_releases 'r7' is unknown"),
     (_set("releases", []), r"releases must list one release"),
     (_set("releases", [2]), r"releases must be a list of texts"),
     (_set("tables", {}), r"release r2 has no table"),
@@ -188,6 +195,9 @@ def test_every_packaged_table_is_complete(name, release, table):
     assert {column.type for column in found.columns} <= set(SCALAR_TYPES)
     assert all(column.doc and "{" not in column.doc + column.native + column.ucd for column in found.columns)
     assert [column.unit for column in found.columns[1:3]] == ["deg", "deg"]
+    assert all(check_ucd(c.ucd, check_controlled_vocabulary=True) for c in found.columns if c.ucd)
+    for unit in {column.unit.removesuffix("-2") for column in found.columns} - {"", "nanomaggy"}:
+        Unit(unit)
     names = {column.name for column in found.columns}
     assert any(column.startswith(f"{found.magnitude}_") for column in names)
     # A converted column says in what unit its values are, identifiers apart.
@@ -221,3 +231,26 @@ def test_releases_of_a_survey_differ_where_they_should():
     assert list(itertools.chain(*filters)) == ["gaia_dr3", "gaia_dr2"]
     assert (newer.native, older.native) == ("gaiadr3.gaia_source", "gaiadr2.gaia_source")
     assert (newer.bulk is None, older.bulk is None) == (False, True)
+
+
+def test_the_example_of_the_documentation_can_be_loaded():
+    page = (Path(__file__).parents[2] / "docs" / "surveys.md").read_text()
+    [example] = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    positions = "".join(
+        f'[[tables.point_source.columns]]\nnative = "{name}"\ndoc = "Position"\n' for name in ("ra", "dec")
+    )
+    # The page leaves out what says nothing new: position, and the flag that the cut is on.
+    flag = '[[tables.point_source.columns]]\nnative = "cc_flg"\ntype = "string"\ndoc = "Artifacts"\n'
+    survey = parse_survey(tomllib.loads(f"{example}\n{positions}{flag}"), "surveys.md")
+    packaged = {column.name: column for column in load_survey("twomass").table().columns}
+    shown = [column for column in survey.table().columns if column.name.startswith("mag_")]
+    assert shown == [packaged[name] for name in ("mag_j", "mag_h", "mag_ks")]
+
+
+def test_a_band_of_one_release_only(values):
+    values["bands"] = ["g", "G"]
+    values["band_releases"] = {"G": ["r1"]}
+    newer, older = (parse_survey(values, "mine.toml", release) for release in ("r2", "r1"))
+    assert [len(survey.table().columns) for survey in (newer, older)] == [4, 5]
+    assert (newer.bands, older.bands) == (("g",), ("g", "G"))
+    assert not [c.name for c in load_survey("legacy", "dr9").table().columns if c.name.endswith("_i")]

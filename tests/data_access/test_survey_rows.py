@@ -227,7 +227,7 @@ def test_a_2mass_row_of_the_archive():
     # Blanton & Roweis 2007.
     expected = {"mag_j": 9.453 + 0.91, "mag_h": 8.668 + 1.39, "mag_ks": 8.475 + 1.85}
     assert {name: row[name] for name in expected} == pytest.approx(expected, abs=1e-6)
-    assert (row["mag_err_ks"], row["extended"], row["designation"]) == (0.051, 2, "00424433+4116085")
+    assert (row["mag_err_ks"], row["extended"], row["source_id"]) == (0.051, 2, "00424433+4116085")
     assert translated(load_survey("twomass").table(), pa.table(TWOMASS), ("point",)).num_rows == 0
 
 

@@ -52,10 +52,11 @@ def sources(n_field: int = 18_000, n_clump: int = 7_000) -> pa.Table:
     )
 
 
-def inside(rows: pa.Table) -> set[int]:
-    """Return the identifiers of rows that lie in the region, by its definition, not by `Box.contains`."""
+def inside(rows: pa.Table, region: Box = REGION) -> set[int]:
+    """Return the identifiers of rows that lie in a box over ra 0, by its definition, not by `Box.contains`."""
     ra, dec = rows["ra"].to_numpy(), rows["dec"].to_numpy()
-    mask = ((ra >= 359.0) | (ra <= 1.0)) & (dec >= -1.0) & (dec <= 1.0)
+    mask = (ra >= region.ra_min) | (ra <= region.ra_max)
+    mask &= (dec >= region.dec_min) & (dec <= region.dec_max)
     return set(rows["objid"].to_numpy()[mask].tolist())
 
 

@@ -48,7 +48,10 @@ class Database:
             limits.append(int(top[1]))
             sql = "SELECT " + sql[top.end() :]
         sql = _CONTAINS.sub(r"in_circle(\1, \2, \3)", sql)
-        objects = "(SELECT objID FROM PhotoObj WHERE in_circle(ra, dec, {}, {}, ({}) / 60.0))"
+        objects = (
+            "(SELECT objID FROM PhotoObj WHERE dec BETWEEN {1} - {2} / 60.0 AND {1} + {2} / 60.0 "
+            "AND in_circle(ra, dec, {0}, {1}, {2} / 60.0))"
+        )
         sql = _NEARBY.sub(lambda found: objects.format(*found.groups()), sql)
         if limits:
             sql += f" LIMIT {min(limits)}"

@@ -23,7 +23,7 @@ _JOB = (
     'xmlns:xlink="http://www.w3.org/1999/xlink" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">'
     "<uws:jobId>{id}</uws:jobId><uws:ownerId xsi:nil='true'/><uws:phase>{phase}</uws:phase>"
     "<uws:quote xsi:nil='true'/><uws:startTime xsi:nil='true'/><uws:endTime xsi:nil='true'/>"
-    "<uws:executionDuration>1800</uws:executionDuration><uws:destruction>2030-01-01T00:00:00Z</uws:destruction>"
+    "<uws:executionDuration>1800</uws:executionDuration><uws:destruction>2026-01-01T00:00:00Z</uws:destruction>"
     "<uws:parameters>{parameters}</uws:parameters><uws:results>{results}</uws:results>{error}</uws:job>"
 )
 

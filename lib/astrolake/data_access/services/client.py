@@ -59,6 +59,8 @@ class HttpClient:
     ----------
     session : requests.Session
         For libraries that take one: the same limits and tries hold; statuses such as 400 are returned.
+    sleep : callable
+        Waits for so many seconds, as between looks at a job.
     """
 
     def __init__(

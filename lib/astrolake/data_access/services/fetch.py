@@ -11,9 +11,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
+from astrolake.data_access.services.query_answers import Answer, CatalogService
 from astrolake.data_access.services.client import HttpClient
 from astrolake.data_access.services.plan import Done, Plan
-from astrolake.data_access.services.query_answers import Answer, CatalogService
 from astrolake.data_access.services.request import FetchRequest
 from astrolake.data_access.services.skyserver import SkyServer
 from astrolake.data_access.services.tap import TapService
@@ -25,10 +25,12 @@ from astrolake.parallel import run_parallel
 from astrolake.sky.region import Region
 
 #: Rows that one answer may have, for the sake of memory, whatever the service would send.
-_MOST_ROWS = 250_000
+_MOST_ROWS = 100_000
 #: Share of them that a box should hold at the usual density.
 _FILL = 0.4
 _LONGEST_SIDE_DEG = 5.0
+#: SkyServer works on a query for up to 600 s before it says anything.
+_LONGEST_SILENCE_S = 660.0
 #: After so many boxes that failed the service is left alone.
 _MOST_FAILURES = 3
 
@@ -71,6 +73,19 @@ class _Asked:
     n_duplicates: int = 0
     done: Done | None = None
     quarters: tuple[Tile, ...] = ()
+
+
+def catalog_client(table: SurveyTable) -> HttpClient:
+    """Return a client that keeps to the rate of a table's service, and has the patience that queries need.
+
+    Raises
+    ------
+    BadArguments
+        When the table has no service.
+    """
+    service = _service_of(table)
+    name = f"the service of {table.native}"
+    return HttpClient(name, service.requests_per_s, service.connections, timeout_s=_LONGEST_SILENCE_S)
 
 
 def open_service(table: SurveyTable, client: HttpClient) -> CatalogService:
@@ -118,7 +133,7 @@ def fetch_catalog(  # noqa: PLR0913 - what is wanted, and how
     cuts : sequence of str
         Names of cuts of the table.
     client : HttpClient, optional
-        By default one that keeps to the rate of the table's service.
+        By default that of `catalog_client`.
     workers : int
         Boxes at a time.
     verify_counts : bool
@@ -133,12 +148,10 @@ def fetch_catalog(  # noqa: PLR0913 - what is wanted, and how
     ServiceError
         When a box could not be fetched; those that could are kept.
     """
-    service = _service_of(table)
-    client = client or HttpClient(table.native, service.requests_per_s, service.connections)
+    client = client or catalog_client(table)
     request = FetchRequest.of(table, region, columns, filters, cuts)
-    fetcher = _Fetcher(
-        request, open_service(table, client), Plan(storage, request.described()), verify_counts
-    )
+    plan = Plan(storage, {**request.described(), "verify_counts": verify_counts})
+    fetcher = _Fetcher(request, open_service(table, client), plan, verify_counts)
     return fetcher.run(workers, progress or (lambda progress: None))
 
 

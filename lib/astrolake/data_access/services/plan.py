@@ -26,12 +26,14 @@ from astrolake.data_access.services.tiling import Tile, tile_at
 from astrolake.errors import BadInput
 from astrolake.lake.atomic_file import replacing, write_whole
 from astrolake.lake.storage import Storage
+from astrolake.parallel import run_parallel
 
 _LOG = logging.getLogger(__name__)
 #: To be raised when the same request would give other boxes or other files.
 _VERSION = 1
 _PLAN, _TILE, _ROWS, _SPLIT = "plan.json", "tile_", ".parquet", ".split"
 _FINGERPRINT_LENGTH = 20
+_FOOTERS_AT_A_TIME = 16
 
 
 @dataclass(frozen=True)
@@ -104,16 +106,18 @@ class Plan:
         names = self._names()
         split = {_path_of(name, _SPLIT) for name in names if name.endswith(_SPLIT)}
         there = {_path_of(name, _ROWS) for name in names if name.endswith(_ROWS)}
-        done, waiting, found = [], list(reversed(self._first)), []
+        waiting, last = list(reversed(self._first)), []
         while waiting:
             tile = waiting.pop()
             if tile.path in split:
                 waiting.extend(reversed(tile.split()))
-            elif tile.path in there and (finished := self._finished(tile)):
-                done.append(finished)
             else:
-                found.append(tile)
-        return done, found
+                last.append(tile)
+        written = (tile for tile in last if tile.path in there)
+        outcomes = run_parallel(self._finished, written, _FOOTERS_AT_A_TIME)
+        done = [outcome.value for outcome in outcomes if outcome.value is not None]
+        finished = {each.tile.path for each in done}
+        return sorted(done, key=lambda each: each.tile.path), [t for t in last if t.path not in finished]
 
     def _names(self) -> list[str]:
         fs, directory = self.storage.fs, self.storage.path()
@@ -126,8 +130,8 @@ class Plan:
         try:
             with self.storage.fs.open(self.storage.path(name), "rb") as stream:
                 n_rows = pq.read_metadata(stream).num_rows
-        except pa.ArrowInvalid as error:
-            _LOG.warning("%s is damaged (%s); its box is fetched again", self.storage.uri(name), error)
+        except (pa.ArrowInvalid, OSError) as error:
+            _LOG.warning("%s cannot be read (%s); its box is fetched again", self.storage.uri(name), error)
             return None
         return Done(tile, self.storage.uri(name), n_rows)
 

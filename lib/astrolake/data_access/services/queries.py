@@ -1,18 +1,45 @@
-"""The queries of one tile, in the dialect of its service."""
+"""The queries of one box, in the dialect of its service.
+
+Options of a service that decide what they look like: ``spatial``, circle (the condition that the service's
+spatial index answers) or none (the box alone, for services without geometry); for SkyServer ``near_function``
+and ``near_key``, the function that finds objects around a position and the identifier that it returns.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from astrolake.data_access.services.tiling import Tile
-from astrolake.data_access.surveys.model import SurveyTable
+from astrolake.data_access.surveys.model import Service, SurveyTable
 from astrolake.data_access.surveys.sql import identifier
+from astrolake.errors import BadArguments
 
 #: "All objects within @r arcmins of the point. There is no limit on @r" (the schema browser,
 #: https://skyserver.sdss.org/dr18/MoreTools/browser). fGetObjFromRectEq will not do: it knows primary objects
 #: only, and leaves out those on its border.
 _NEAR_FUNCTION, _NEAR_KEY = "dbo.fGetNearbyObjAllEq", "objID"
+
+
+#: Values of the option ``spatial``.
+SPATIAL = ("circle", "none")
+
+
+def check_options(service: Service, known: Mapping[str, Sequence[str]]) -> None:
+    """Check the options of a service against those known and their values (none: any).
+
+    Raises
+    ------
+    BadArguments
+        When one is unknown, or has no such value.
+    """
+    for name, value in service.options.items():
+        if name not in known:
+            raise BadArguments(f"{service.url}: option {name!r} is unknown; it can have {sorted(known)}")
+        if known[name] and value not in known[name]:
+            raise BadArguments(
+                f"{service.url}: option {name} is {value!r}; choose of {', '.join(known[name])}"
+            )
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import html
 import logging
 import mmap
 import re
@@ -22,6 +21,7 @@ from astrolake.data_access.catalog_files import file_schema, read_batches
 from astrolake.data_access.formats import votable
 from astrolake.data_access.formats.base import InputFile, ReadOptions
 from astrolake.data_access.formats.damage import naming
+from astrolake.data_access.services.answers import reason, words
 from astrolake.data_access.services.client import HttpClient
 from astrolake.data_access.services.pace import pause_s
 from astrolake.errors import BadInput
@@ -33,8 +33,6 @@ _BLOCK = 1 << 20
 _HEAD_BYTES = 1 << 14
 _INFO = re.compile(rb"<(?:\w+:)?INFO\b([^>]*?)(?:/>|>(.*?)</(?:\w+:)?INFO\s*>)", re.DOTALL)
 _ATTRIBUTE = re.compile(rb"""(\w+)\s*=\s*(?:"([^"]*)"|'([^']*)')""")
-_TAGS = re.compile(rb"<(script|style)\b.*?</\1\s*>|<[^>]*>", re.IGNORECASE | re.DOTALL)
-_MESSAGE_LENGTH = 500
 
 
 @dataclass(frozen=True)
@@ -120,7 +118,7 @@ def kept(response: requests.Response) -> Iterator[Path]:
                 for block in response.iter_content(_BLOCK):
                     stream.write(block)
         except (requests.RequestException, OSError) as error:
-            raise TryAgain(f"the answer broke off: {error}") from error
+            raise TryAgain(f"the answer broke off: {reason(error)}") from error
         if path.stat().st_size == 0:
             raise TryAgain("the answer is empty")
         yield _unpacked(path)
@@ -143,18 +141,6 @@ def head_of(path: Path) -> bytes:
     """Return the first bytes of a file without blanks before them."""
     with path.open("rb") as stream:
         return stream.read(_HEAD_BYTES).lstrip(b"\xef\xbb\xbf \t\r\n")
-
-
-def is_page(head: bytes) -> bool:
-    """Tell whether an answer is a web page."""
-    start = head[:200].lower()
-    return start.startswith((b"<!doctype html", b"<html")) or b"<html" in start
-
-
-def words(text: bytes) -> str:
-    """Return the first words of a page or message, without its tags."""
-    plain = _TAGS.sub(b" ", text).decode("utf-8", errors="replace")
-    return " ".join(html.unescape(plain).split())[:_MESSAGE_LENGTH]
 
 
 def query_status(path: Path) -> tuple[str, str]:
@@ -187,10 +173,16 @@ def read_rows(path: Path, kind: str) -> pa.Table:
             # Its schema is known from its rows alone: one reading gives both.
             with naming(file):
                 return pa.Table.from_batches([votable.records(file, options)])
-        schema = file_schema(file, options)
+        schema = _typed(file_schema(file, options))
         batches = list(read_batches(file, schema, options))
     except BadInput as error:
         raise TryAgain(f"the answer cannot be read: {error}") from error
     if bad := [row for batch in batches for row in batch.malformed]:
         raise TryAgain(f"{len(bad)} rows of the answer cannot be read, such as {bad[0].text[:200]!r}")
     return pa.Table.from_batches([batch.records for batch in batches], schema)
+
+
+def _typed(schema: pa.Schema) -> pa.Schema:
+    """Return a schema in which columns without any value have a type that becomes any other."""
+    fields = (field.with_type(pa.int64()) if pa.types.is_null(field.type) else field for field in schema)
+    return pa.schema(list(fields))

@@ -114,6 +114,8 @@ class FetchRequest:
         MissingColumns
             When the answer lacks a column.
         """
+        if not native.num_rows:
+            return self.no_rows(), 0
         found = _wrapped(translate(self.table, self._asked, native))
         ra, dec = found["ra"].to_numpy(), found["dec"].to_numpy()
         self._check_inside(tile, ra, dec)

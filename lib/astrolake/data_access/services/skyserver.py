@@ -14,20 +14,21 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from astrolake.data_access.services.client import HttpClient
+from astrolake.data_access.services.answers import page_title, words
 from astrolake.data_access.services.query_answers import (
     Answer,
     TryAgain,
     head_of,
-    is_page,
     kept,
     read_rows,
     tried,
-    words,
 )
+from astrolake.data_access.services.client import HttpClient
+from astrolake.data_access.services.queries import SPATIAL, check_options
 from astrolake.data_access.surveys.model import Service
 from astrolake.errors import BadInput, ServiceError
 
+_OPTIONS = {"spatial": SPATIAL, "near_function": (), "near_key": ()}
 #: First line of an answer in CSV.
 _TABLE = b"#Table"
 _NO_ROWS = b"No objects have been found"
@@ -42,12 +43,13 @@ class SkyServer:
     Parameters
     ----------
     service : Service
-        Its URL ends in ``SearchTools/SqlSearch``.
+        Its URL ends in ``SearchTools/SqlSearch``; options are those of `queries`.
     client : HttpClient
         Sends every request.
     """
 
     def __init__(self, service: Service, client: HttpClient) -> None:
+        check_options(service, _OPTIONS)
         self.url = service.url
         self._client = client
 
@@ -77,7 +79,7 @@ class SkyServer:
             return
         if head.startswith(b"{"):
             raise self._refusal(_message(path.read_bytes()), sql)
-        if is_page(head) and _TOO_MANY not in words(head):
+        if page_title(head) is not None and _TOO_MANY not in words(head):
             raise TryAgain(f"it sent a web page in place of rows: {words(head)}")
         raise self._refusal(words(head), sql)
 

@@ -18,29 +18,34 @@ import requests
 from pyvo.dal.exceptions import DALServiceError
 from pyvo.dal.tap import AsyncTAPJob, TAPQuery
 
-from astrolake.data_access.services.client import HttpClient
+from astrolake.data_access.services.answers import page_title, words
 from astrolake.data_access.services.query_answers import (
     Answer,
     TryAgain,
     head_of,
-    is_page,
     kept,
     query_status,
     read_rows,
     tried,
-    words,
 )
+from astrolake.data_access.services.client import HttpClient
+from astrolake.data_access.services.queries import SPATIAL, check_options
 from astrolake.data_access.surveys.model import Service
-from astrolake.errors import BadArguments, ServiceError
+from astrolake.errors import ServiceError
 from astrolake.redact import redact
 
 _LOG = logging.getLogger(__name__)
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _GROWTH = 1.0, 60.0, 1.5
+_LONGEST_WAIT_S = 6 * 3600.0
 #: Rows that every service sends at once; the Gaia archive's synchronous answers end there, without a mark
 #: (https://www.cosmos.esa.int/web/gaia-users/archive/programmatic-access).
 _SYNC_ROWS = 2000
-_MODES = ("auto", "sync", "async")
-_FORMATS = ("votable", "fits", "csv")
+_OPTIONS = {
+    "mode": ("auto", "sync", "async"),
+    "format": ("votable", "fits", "csv"),
+    "sync_rows": (),
+    "spatial": SPATIAL,
+}
 _WAITING = ("PENDING", "QUEUED", "EXECUTING", "HELD", "SUSPENDED", "UNKNOWN", "RUN")
 
 
@@ -51,7 +56,8 @@ class TapService:
     ----------
     service : Service
         Its options: ``mode`` (auto, sync, async), ``sync_rows`` (rows that a synchronous answer may have;
-        more are asked for by a job), ``format`` (votable, fits or csv).
+        more are asked for by a job), ``format`` (votable, fits or csv; a service that sends VOTables all the
+        same is understood, but they take 25 times as long to read as FITS), and ``spatial`` of `queries`.
     client : HttpClient
         Sends every request.
 
@@ -62,16 +68,12 @@ class TapService:
     """
 
     def __init__(self, service: Service, client: HttpClient) -> None:
+        check_options(service, _OPTIONS)
         self.url = service.url.rstrip("/")
         self._client = client
         self._mode = str(service.options.get("mode", "auto"))
         self._format = str(service.options.get("format", "votable"))
         self._sync_rows = int(service.options.get("sync_rows", _SYNC_ROWS))
-        if self._mode not in _MODES or self._format not in _FORMATS:
-            raise BadArguments(
-                f"{service.url}: mode {self._mode!r} and format {self._format!r}: "
-                f"choose of {', '.join(_MODES)} and {', '.join(_FORMATS)}"
-            )
 
     def query(self, sql: str, max_rows: int, expected_rows: float | None = None) -> Answer:
         """Return the rows of an ADQL query; see `CatalogService.query`."""
@@ -93,7 +95,9 @@ class TapService:
             mode=mode,
             maxrec=max_rows,
             session=self._client.session,
+            # TAP 1.1 knows the first, TAP 1.0 the second.
             RESPONSEFORMAT=self._format,
+            FORMAT=self._format,
         )
         with self._speaking(sql):
             response: requests.Response = query.submit()
@@ -116,9 +120,11 @@ class TapService:
     def _job(self, sql: str, max_rows: int) -> Iterator[AsyncTAPJob]:
         """Create and start a job; it is deleted at the end of the block, whatever happens in it."""
         response = self._query(sql, "async", max_rows)
-        if response.status_code >= 400:
+        if response.status_code >= 400 or not response.history:
             with kept(response) as path:
-                self._status(path, head_of(path), response.status_code, sql)
+                head = head_of(path)
+                self._status(path, head, response.status_code, sql)
+            raise TryAgain(f"it made no job but said: {words(head)}")
         # Left open, it would keep one of the connections.
         response.close()
         with self._speaking(sql):
@@ -160,7 +166,7 @@ class TapService:
         TryAgain
             When it was aborted, or failed for a reason that the service calls transient.
         """
-        pause = _FIRST_PAUSE_S
+        pause, waited_s = _FIRST_PAUSE_S, 0.0
         while True:
             with self._speaking(sql):
                 summary = job.job
@@ -171,7 +177,10 @@ class TapService:
                 self._raise_failed(summary, sql)
             if phase not in _WAITING:
                 raise TryAgain(f"the job is {phase or 'of no phase'}{_told(summary)}")
+            if waited_s > _LONGEST_WAIT_S:
+                raise self._error(f"the job is {phase} for more than {waited_s // 3600:.0f} hours", sql)
             self._client.sleep(pause)
+            waited_s += pause
             pause = min(pause * _GROWTH, _LONGEST_PAUSE_S)
 
     def _raise_failed(self, summary: Any, sql: str) -> None:
@@ -184,27 +193,30 @@ class TapService:
         status = response.status_code
         with kept(response) as path:
             head = head_of(path)
-            if is_page(head):
-                raise self._page(status, head, sql)
+            if page_title(head) is not None:
+                problem = f"it sent a web page in place of rows (HTTP {status}): {words(head)}"
+                raise TryAgain(problem) if status < 400 else self._error(problem, sql)
             marked = self._status(path, head, status, sql)
-            rows = read_rows(path, self._format)
+            rows = read_rows(path, self._kind(head))
         return Answer(rows, marked or rows.num_rows >= max_rows)
 
-    def _page(self, status: int, head: bytes, sql: str) -> Exception:
-        problem = f"it sent a web page in place of rows (HTTP {status}): {words(head)}"
-        return TryAgain(problem) if status < 400 else self._error(problem, sql)
+    def _kind(self, head: bytes) -> str:
+        """Return the format of an answer, whatever was asked for."""
+        if b"VOTABLE" in head:
+            return "votable"
+        if head.startswith(b"SIMPLE  ="):
+            return "fits"
+        if self._format != "csv":
+            raise TryAgain(f"it sent {words(head)[:80]!r} in place of {self._format}")
+        return "csv"
 
     def _status(self, path: Path, head: bytes, status: int, sql: str) -> bool:
         """Return whether an answer is marked as cut off; raise when it is the message of an error."""
         is_votable = b"VOTABLE" in head
         told, message = query_status(path) if is_votable else ("", "")
         if told == "ERROR" or status >= 400:
-            shown = message or ("" if is_votable else words(head))
-            raise self._error(
-                f"it refuses (HTTP {status}): {shown or 'no reason given'}", sql, "correct the query"
-            )
-        if is_votable != (self._format == "votable"):
-            raise TryAgain(f"it sent {words(head)[:80]!r} in place of {self._format}")
+            shown = message or ("" if is_votable else words(head)) or "no reason given"
+            raise self._error(f"it refuses (HTTP {status}): {shown}", sql, "correct the query")
         return told == "OVERFLOW"
 
 
