@@ -10,7 +10,8 @@ from astrolake.data_access.imaging.footprints import enclosing_cones, rectangles
 from astrolake.data_access.surveys.model import Service
 from astrolake.data_access.surveys.registry import load_survey
 from astrolake.errors import BadArguments
-from astrolake.sky.healpix import cell_center
+from astrolake.lake.storage import Storage
+from astrolake.sky.healpix import cell_center, cells_at_order
 from astrolake.sky.ranges import cell_ranges
 from astrolake.sky.region import Box, Cone, Moc, Polygon
 from astrolake.sky.separation import separation_arcsec
@@ -103,6 +104,35 @@ def test_bands_may_be_given_in_several_ways(server, client, target, bands):
     survey = on_loopback(load_survey("wise"), server)
     files = find_images(survey, Cone(0, 0, 0.1), bands, client, target, planes=("img",))
     assert [file.band for file in files] == ["W2"]
+
+
+@pytest.mark.parametrize(
+    ("region", "tiles"),
+    [
+        (Polygon((359.5, 0.5, 0.0), (-0.2, -0.2, 0.3)), {"0000p000"}),
+        (Polygon((358.0, 2.0, 0.0), (-0.1, -0.1, 0.1)), {"0000p000", "0015p000", "3585p000"}),
+        (
+            Moc(cell_ranges(10, cells_at_order(np.array([0.1, 180.0]), np.array([0.1, 45.0]), 10))),
+            {"0000p000", "1800p454"},
+        ),
+        (Moc(cell_ranges(10, np.array([], np.int64))), set()),
+    ],
+    ids=["polygon", "long polygon", "moc", "empty moc"],
+)
+def test_polygons_and_maps_are_regions_too(server, client, region, tiles):
+    centres = {
+        "0000p000": (0.0, 0.0),
+        "0015p000": (1.5, 0.0),
+        "3585p000": (358.5, 0.0),
+        "1800p454": (180.0, 45.43),
+    }
+    serve_tiles(server, centres)
+    bucket = Storage.at("s3://bucket/lake/downloads")
+    survey = on_loopback(load_survey("wise"), server)
+    files = find_images(survey, region, "W1", client, bucket, planes=("img",))
+    assert {file.url.split("/")[-2] for file in files} == tiles
+    root = "s3://bucket/lake/downloads/neo7/unwise-coadds/fulldepth/"
+    assert all(file.uri.startswith(root) for file in files)
 
 
 def test_no_bands_mean_all(server, client, target):

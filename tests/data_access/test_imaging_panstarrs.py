@@ -150,6 +150,17 @@ def test_a_small_region_is_cut_out(server, survey, client, target):
     assert whole.uri != file.uri
 
 
+def test_a_region_in_two_skycells_is_cut_out_of_one_that_holds_it(server, survey, client, target):
+    """Neighbours overlap by 2 arcmin: there a small region is in both, a wider one in neither as a whole."""
+    serve_skycells(server, stacks(range(100), "i"))
+    ra, dec = skycell_corners(1226, np.array([44]))
+    middle = dec.mean()
+    small = find_images(survey, Cone(ra.max() - 60 / 3600, middle, 0.005), "i", client, target, planes=("",))
+    wide = find_images(survey, Cone(ra.max() - 60 / 3600, middle, 0.05), "i", client, target, planes=("",))
+    names = [file.uri.split("skycell.")[1][:8] for file in (*small, *wide)]
+    assert names == ["1226.043", "1226.043", "1226.044"]
+
+
 def test_warps_are_asked_for_by_kind(server, survey, client, target):
     name = "rings.v3.skycell.1226.009.wrp.r.55331_37621.fits"
     path = f"/rings.v3.skycell/1226/009/{name}"

@@ -189,7 +189,7 @@ def _vega_survey(image: _Image) -> Calibration:
     """2MASS, WISE and unWISE: MAGZP is on the Vega scale; no gain of resampled images is published.
 
     Source: 2MASS Explanatory Supplement IV.8.a; WISE Explanatory Supplement IV.4.h; unWISE coadds are in
-    "Vega nanomaggies", of MAGZP 22.5 (Lang 2014, AJ 147, 108, and unwise.me/data/flat-files.html)
+    "Vega nanomaggies", of MAGZP 22.5 (Lang 2014, AJ 147, 108, and unwise.me/data, "flat files")
     """
     unit = image.unit or ("Vega nanomaggy" if "UNW_VER" in image.cards else "dn")
     vega = image.cards.number("MAGZP")

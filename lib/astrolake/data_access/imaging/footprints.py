@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from astrolake.sky.healpix import (
+    KEY_ORDER,
     N_BASE,
     cell_center,
     healpix29,
@@ -75,7 +76,7 @@ def enclosing_cones(region: Region) -> list[Cone]:
 
 def touched_cells(ranges: Int64, order: int, cells: Int64) -> Int64:
     """Return those of the cells of an order that ranges of order-29 indices touch."""
-    spans = np.stack([cells, cells + 1]) << (2 * (29 - order))
+    spans = np.stack([cells, cells + 1]) << (2 * (KEY_ORDER - order))
     return np.asarray(cells[overlap(ranges, spans[0], spans[1])])
 
 

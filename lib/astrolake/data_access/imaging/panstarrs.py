@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from astrolake.data_access.download import RemoteFile
 from astrolake.data_access.imaging.footprints import cutout_pixels, enclosing_cones
 from astrolake.data_access.imaging.search import ImageSearch, chosen
-from astrolake.data_access.imaging.skycells import PIXEL_ARCSEC, Skycell, skycells_of
+from astrolake.data_access.imaging.skycells import PIXEL_ARCSEC, Skycell, holding, skycells_of
 from astrolake.errors import BadArguments
 
 #: Positions of one request.
@@ -51,6 +51,7 @@ def panstarrs_images(
         What comes with the image, which is "": wt (its variance), mask, and num, exp and expwt of stacks.
     cutout : bool or "auto"
         A square that holds the region in place of whole skycells; auto: where it is 12 arcmin wide at most.
+        It is cut out of one skycell where one holds all of it. Of masks, fitscut makes good pixels NaN.
 
     Raises
     ------
@@ -71,6 +72,8 @@ def panstarrs_images(
             f"{search.survey.title}: a cutout is at most {width:.0f} arcmin wide; take all (cutout=False)"
         )
     wanted = skycells_of(search.region)
+    if cut:
+        wanted = holding(wanted, *enclosing_cones(search.region))
     listed: set[_Listed] = set()
     for first in range(0, len(wanted), _AT_A_TIME):
         listed.update(_list(search, wanted[first : first + _AT_A_TIME], types))

@@ -15,11 +15,13 @@ from urllib.parse import urlsplit
 import numpy as np
 import pyvo
 from astropy.io import votable
+from astropy.table import Table
 from pyvo.dal.sia2 import SIA2Results
 
 from astrolake.data_access.download import RemoteFile
 from astrolake.data_access.imaging.footprints import enclosing_cones, touched_cells, touching
 from astrolake.data_access.imaging.search import ImageSearch
+from astrolake.errors import BadArguments
 from astrolake.sky.healpix import cell_center, cone_cells, largest_radius_deg
 from astrolake.sky.region import Cone
 from astrolake.sky.separation import Int64
@@ -29,8 +31,10 @@ _MOST_ROWS = 10_000
 _SMALLEST_DEG = 0.05
 _FINEST_ORDER = 12
 _NEEDED = ("access_url", "s_region", "energy_bandpassname")
+_USED = (*_NEEDED, "dataproduct_subtype")
 
-_Row = Mapping[str, Any]
+#: What a record has of `_USED`, as text.
+_Row = dict[str, str]
 
 
 def sia_images(search: ImageSearch, *, settings: Mapping[str, Any] | None = None) -> Iterator[RemoteFile]:
@@ -48,25 +52,26 @@ def sia_images(search: ImageSearch, *, settings: Mapping[str, Any] | None = None
 
     Raises
     ------
+    BadArguments
+        When the survey's file names no collection.
     ServiceError
         When the service does not answer with a table of images.
     """
     options = search.service.options if settings is None else settings
+    if "collection" not in options:
+        raise BadArguments(f"the imaging section of survey {search.survey.name} lacks options.collection")
     url = search.address(str(options.get("url", search.service.url)))
     theirs = {
         name.lower(): band for band in search.bands for name in options.get("bands", {}).get(band, [band])
     }
-    ranges = search.region.ranges()
+    ranges, subtype = search.region.ranges(), str(options.get("subtype", ""))
     files: dict[str, RemoteFile] = {}
     for cone in enclosing_cones(search.region):
         for row in _rows(search, url, str(options["collection"]), cone):
-            band = theirs.get(_text(row, "energy_bandpassname").lower())
-            subtype = options.get("subtype", "")
-            other = bool(subtype) and _text(row, "dataproduct_subtype").lower() != subtype
-            if band is None or other or not _meets(ranges, _text(row, "s_region")):
-                continue
-            for file in _files(search, _text(row, "access_url"), band, options):
-                files[file.uri] = file
+            band = theirs.get(row["energy_bandpassname"].lower())
+            other = subtype and row["dataproduct_subtype"].lower() != subtype
+            if band and not other and _meets(ranges, row["s_region"]):
+                files.update({file.uri: file for file in _files(search, row["access_url"], band, options)})
     yield from (files[uri] for uri in sorted(files))
 
 
@@ -102,7 +107,7 @@ def _rows(search: ImageSearch, url: str, collection: str, cone: Cone) -> Iterato
     if lacking := [name for name in _NEEDED if name not in table.colnames]:
         raise search.client.failure(f"answered without the columns {', '.join(lacking)}", url, what)
     if not cut_off and len(table) < _MOST_ROWS:
-        yield from table
+        yield from _texts(table)
     elif cone.radius < _SMALLEST_DEG:
         raise search.client.failure(
             f"cut the answer off at {len(table)} images", url, what, "ask for less sky"
@@ -115,9 +120,12 @@ def _rows(search: ImageSearch, url: str, collection: str, cone: Cone) -> Iterato
             yield from _rows(search, url, collection, Cone(float(ra), float(dec), largest_radius_deg(order)))
 
 
-def _text(row: _Row, column: str) -> str:
-    value = row[column] if column in row.colnames else ""  # type: ignore[attr-defined]
-    return "" if value is np.ma.masked else str(value).strip()
+def _texts(table: Table) -> Iterator[_Row]:
+    """Yield the records of a table; what is masked or missing is empty."""
+    empty = [""] * len(table)
+    columns = [np.ma.filled(table[n].astype(str), "") if n in table.colnames else empty for n in _USED]
+    for values in zip(*columns, strict=True):
+        yield {name: str(value).strip() for name, value in zip(_USED, values, strict=True)}
 
 
 def _meets(ranges: Int64, footprint: str) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from astrolake.data_access.imaging.footprints import enclosing_cones, from_tangent_plane, touching
-from astrolake.sky.region import Cone, Region
+from astrolake.sky.region import Cone, Polygon, Region
 from astrolake.sky.separation import Bool, Float64, Int64, separation_arcsec
 
 PIXEL_ARCSEC = 0.25
@@ -97,6 +97,22 @@ def skycells_of(region: Region) -> list[Skycell]:
         for projection in _projections(cone):
             found.update({(one.projection, one.cell): one for one in _skycells(ranges, cone, projection)})
     return [found[key] for key in sorted(found)]
+
+
+def holding(cells: list[Skycell], cone: Cone) -> list[Skycell]:
+    """Return the first skycell that holds all of a cone, or else those that hold some of it."""
+    angle = np.linspace(0, 2 * np.pi, 64, endpoint=False)
+    away = np.tan(np.radians(cone.radius)) * np.repeat([0.0, 0.5, 1.0], 64)
+    xi, eta = away * np.tile(np.sin(angle), 3), away * np.tile(np.cos(angle), 3)
+    ra, dec = from_tangent_plane(np.array(cone.ra), np.array(cone.dec), xi, eta)
+    held = [_outline(cell).contains(ra, dec) for cell in cells]
+    whole = [cell for cell, places in zip(cells, held, strict=True) if places.all()]
+    return whole[:1] or [cell for cell, places in zip(cells, held, strict=True) if places.any()]
+
+
+def _outline(cell: Skycell) -> Polygon:
+    ra, dec = skycell_corners(cell.projection, np.array([cell.cell]))
+    return Polygon(tuple(ra[0]), tuple(dec[0]))
 
 
 def _projections(cone: Cone) -> list[int]:

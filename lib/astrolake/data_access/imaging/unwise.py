@@ -1,6 +1,6 @@
 """unWISE coadds: tiles of 1.56 degrees, whose list is a table beside them.
 
-Names, planes and units: https://unwise.me/data/flat-files.html; Lang 2014, AJ 147, 108; Meisner et al. 2021,
+Names, planes and units: https://unwise.me/data; Lang 2014, AJ 147, 108; Meisner et al. 2021,
 RNAAS 5, 168.
 """
 
