@@ -4,6 +4,8 @@ import copy
 import itertools
 
 import pytest
+from astropy.io.votable.ucd import check_ucd
+from astropy.units import Unit
 
 from astrolake.data_access.surveys.registry import load_survey, survey_names
 from astrolake.data_access.surveys.survey_file import parse_survey
@@ -111,6 +113,8 @@ SERVICE = (*MAIN, "service")
 MISTAKES = [
     (_set("colour", 1), r"top of the file: key 'colour' is unknown"),
     (_set("title", 3), r"top of the file: title must be text, not 3"),
+    (_set("band_releases", {"g": "r1"}), r"band_releases: band g needs a list"),
+    (_set("band_releases", {"g": ["r7"]}), r"band_releases 'r7' is unknown"),
     (_set("releases", []), r"releases must list one release"),
     (_set("releases", [2]), r"releases must be a list of texts"),
     (_set("tables", {}), r"release r2 has no table"),
@@ -188,6 +192,9 @@ def test_every_packaged_table_is_complete(name, release, table):
     assert {column.type for column in found.columns} <= set(SCALAR_TYPES)
     assert all(column.doc and "{" not in column.doc + column.native + column.ucd for column in found.columns)
     assert [column.unit for column in found.columns[1:3]] == ["deg", "deg"]
+    assert all(check_ucd(c.ucd, check_controlled_vocabulary=True) for c in found.columns if c.ucd)
+    for unit in {column.unit.removesuffix("-2") for column in found.columns} - {"", "nanomaggy"}:
+        Unit(unit)
     names = {column.name for column in found.columns}
     assert any(column.startswith(f"{found.magnitude}_") for column in names)
     # A converted column says in what unit its values are, identifiers apart.
@@ -221,3 +228,12 @@ def test_releases_of_a_survey_differ_where_they_should():
     assert list(itertools.chain(*filters)) == ["gaia_dr3", "gaia_dr2"]
     assert (newer.native, older.native) == ("gaiadr3.gaia_source", "gaiadr2.gaia_source")
     assert (newer.bulk is None, older.bulk is None) == (False, True)
+
+
+def test_a_band_of_one_release_only(values):
+    values["bands"] = ["g", "G"]
+    values["band_releases"] = {"G": ["r1"]}
+    newer, older = (parse_survey(values, "mine.toml", release) for release in ("r2", "r1"))
+    assert [len(survey.table().columns) for survey in (newer, older)] == [4, 5]
+    assert (newer.bands, older.bands) == (("g",), ("g", "G"))
+    assert not [c.name for c in load_survey("legacy", "dr9").table().columns if c.name.endswith("_i")]

@@ -35,6 +35,11 @@ class _Shared:
     ucds: Mapping[str, str]
     conversions: Mapping[str, Section]
     tables: Mapping[str, Section]
+    band_releases: Mapping[str, Any]
+
+    def has(self, band: str) -> bool:
+        """Whether the release has the band: it has all that the file says nothing of."""
+        return self.release in self.band_releases.get(band, (self.release,))
 
 
 def parse_survey(values: Mapping[str, Any], file: str, release: str = "") -> Survey:
@@ -61,6 +66,7 @@ def parse_survey(values: Mapping[str, Any], file: str, release: str = "") -> Sur
         {str(band): str(ucd) for band, ucd in top.mapping("band_ucds").items()},
         _by_name(top.sections("conversions")),
         _by_name(top.sections("tables")),
+        _band_releases(top, releases),
     )
     tables = {
         name: _table(section, shared)
@@ -77,12 +83,23 @@ def parse_survey(values: Mapping[str, Any], file: str, release: str = "") -> Sur
         releases=releases,
         tables=tables,
         imaging=_service(imaging, release, IMAGING_PROTOCOLS) if imaging else None,
-        bands=top.texts("bands"),
+        bands=tuple(band for band in top.texts("bands") if shared.has(band)),
     )
     top.finish()
     if not tables:
         raise top.error(f"release {release} has no table; add a section [tables.NAME]")
     return survey
+
+
+def _band_releases(top: Section, releases: tuple[str, ...]) -> dict[str, Any]:
+    """Return the releases of bands that not all of them have."""
+    found = top.mapping("band_releases")
+    for band, names in found.items():
+        if not isinstance(names, list):
+            raise top.error(f"band_releases: band {band} needs a list of releases, not {names!r}")
+        for name in names:
+            top.choice("band_releases", name, releases)
+    return found
 
 
 def _is_of(section: Section, release: str, releases: tuple[str, ...]) -> bool:
@@ -144,6 +161,7 @@ def _columns(section: Section, shared: _Shared) -> tuple[SurveyColumn, ...]:
             for below in column_sections(one)
             if _is_of(below.section, shared.release, shared.releases)
             for column in below.columns(shared.ucds, conversions)
+            if shared.has(column.band)
         )
         for sections in ([section], taken)
     )
