@@ -23,6 +23,8 @@ _KINDS = {404: "NotFound", 410: "NotFound", 416: "BadRange"}
 #: Services answer 500 to queries that will never work, too.
 _TRIES_OF_500 = 3
 _TRIES_OF_PAGES = 3
+#: A host that is up answers within this; queries may take it much longer to work on.
+_CONNECT_S = 30.0
 _BROKEN = (
     requests.ConnectionError,
     requests.Timeout,
@@ -200,7 +202,7 @@ class _PoliteAdapter(HTTPAdapter):
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
         """Send a request, and again; arguments are those of `requests`."""
-        kwargs["timeout"] = kwargs.get("timeout") or self._timeout_s
+        kwargs["timeout"] = kwargs.get("timeout") or (min(self._timeout_s, _CONNECT_S), self._timeout_s)
         attempt = 0
         while True:
             attempt += 1

@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from astrolake.data_access.services.query_answers import Answer, CatalogService
+from astrolake.data_access.services.catalog_answers import Answer, CatalogService
 from astrolake.data_access.services.client import HttpClient
 from astrolake.data_access.services.plan import Done, Plan
 from astrolake.data_access.services.request import FetchRequest

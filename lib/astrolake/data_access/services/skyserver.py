@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from astrolake.data_access.services.answers import page_title, words
-from astrolake.data_access.services.query_answers import (
+from astrolake.data_access.services.catalog_answers import (
     Answer,
     TryAgain,
     head_of,

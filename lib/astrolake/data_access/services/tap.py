@@ -19,7 +19,7 @@ from pyvo.dal.exceptions import DALServiceError
 from pyvo.dal.tap import AsyncTAPJob, TAPQuery
 
 from astrolake.data_access.services.answers import page_title, words
-from astrolake.data_access.services.query_answers import (
+from astrolake.data_access.services.catalog_answers import (
     Answer,
     TryAgain,
     head_of,
