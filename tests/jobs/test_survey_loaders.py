@@ -14,7 +14,7 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from tests.data_access.servers.base import LoopbackServer, Recorded, Reply
+from tests.data_access.servers.base import Fault, LoopbackServer, Recorded, Reply
 from tests.data_access.servers.internet import Internet
 
 boto3 = pytest.importorskip("boto3")
@@ -182,3 +182,81 @@ def test_images_are_registered_once_and_fetched_once(here, spark, tmp_path):
     again = sdss.download_imaging(185.0, 15.5, 0.5, ["r", "i"])
     assert again["image_id"].tolist() == images["image_id"].tolist()
     assert [path for path in here.paths() if "/frames/" in path] == frames
+
+
+def test_a_frame_that_is_not_there_is_rejected_beside_the_others(here, spark, tmp_path):
+    from astrolake.data_access import SDSSDataLoader
+    from astrolake.lake.lake import Lake
+    from astrolake.lake.reader import read_table
+
+    here.faults.append(Fault("404", path="frame-r-003805-3-0102"))
+    images = SDSSDataLoader(lake=tmp_path / "lake").download_imaging(185.0, 15.5, 0.5, ["r", "i"])
+    assert sorted(images["band"]) == ["i", "i", "r"]
+    (reject,) = read_table(spark, Lake.open(str(tmp_path / "lake")), "rejects").collect()
+    assert reject["source"].endswith("/frame-r-003805-3-0102.fits.bz2")
+    assert "HTTP 404" in reject["message"]
+
+
+def test_catalogs_come_as_the_kind_of_table_that_is_asked_for(here, spark, tmp_path):
+    from astrolake.data_access import SDSSDataLoader
+
+    sdss = SDSSDataLoader(lake=tmp_path / "lake")
+    wish = {
+        "ra_range": [184.5, 185.5],
+        "dec_range": [15, 16],
+        "filters": {"type": "GALAXY", "r_mag": [18, 22]},
+    }
+    frame = sdss.load_catalog(**wish)
+    asked = len(here.requests)
+    arrow, table = sdss.load_catalog(**wish, output="arrow"), sdss.load_catalog(**wish, output="astropy")
+    rows = sdss.load_catalog(**wish, output="spark")
+    assert len(here.requests) == asked
+    assert len(frame) == arrow.num_rows == len(table) == rows.count() == galaxies(here.rows)
+    assert str(table["ra"].unit) == "deg"
+    assert frame["mag_model_r"].between(18, 22).all()
+    assert sorted(rows.select("source_id").toPandas()["source_id"]) == sorted(frame["source_id"])
+    nothing = sdss.load_catalog([184.5, 184.50001], [15, 15.00001])
+    assert len(nothing) == 0
+    assert "mag_model_r" in nothing
+
+
+def test_what_a_loader_cannot_do_is_said(here, spark, tmp_path):
+    from astrolake.data_access import GaiaLoader, SDSSDataLoader, SurveyLoader
+    from astrolake.errors import BadArguments
+
+    lake = tmp_path / "lake"
+    with pytest.raises(BadArguments, match="publishes no images"):
+        GaiaLoader(lake=lake).download_imaging(185.0, 15.5, 0.5)
+    sdss = SDSSDataLoader(lake=lake)
+    for arguments, message in (
+        ({"ra": 185.0, "dec": 15.5}, "give ra, dec and width"),
+        ({"ra": 185.0, "dec": 95.0, "width": 0.5}, "dec in"),
+        ({"ra": 185.0, "dec": 15.5, "width": 0.5, "bands": ["q"]}, "no bands q"),
+        ({"ra": 185.0, "dec": 15.5, "width": 0.5, "kind": "warp"}, "no options kind"),
+    ):
+        with pytest.raises(BadArguments, match=message):
+            sdss.download_imaging(**arguments)
+    with pytest.raises(BadArguments, match="output 'polars' is unknown"):
+        sdss.load_catalog([184, 185], [15, 16], output="polars")
+    with pytest.raises(BadArguments, match="give ra_range"):
+        sdss.load_catalog([184, 185])
+    with pytest.raises(BadArguments, match="one of them"):
+        SDSSDataLoader()
+    with pytest.raises(BadArguments, match="survey 'sloan' is unknown"):
+        SurveyLoader(survey="sloan", lake=lake)
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        ((185.0, 15.5, 0.5, None), (184.74, 185.26, 15.25, 15.75)),
+        ((0.1, 0.0, 1.0, 0.2), (359.6, 0.6, -0.1, 0.1)),
+        ((10.0, 89.95, 0.5, None), (0.0, 360.0, 89.7, 90.0)),
+    ],
+)
+def test_a_field_is_as_wide_on_the_sky_wherever_it_lies(field, expected):
+    from astrolake.sky.region import parse_region
+    from astrolake.survey_loaders import _field
+
+    box = parse_region(_field(*field))
+    assert (box.ra_min, box.ra_max, box.dec_min, box.dec_max) == pytest.approx(expected, abs=0.002)
