@@ -58,6 +58,7 @@ def test_filters_by_column_band_and_range(table, filters, expected):
         ({"type": 3}, r"column type is a text, not 3"),
         ({"r_mag": "bright"}, r"column mag_model_r is a number, not 'bright'"),
         ({"r_mag": [None, None]}, r"a range needs one end"),
+        ({"r_mag": [22, 18]}, r"begins with its lower end, not \[22, 18\]"),
         ({"camcol": []}, r"list of values is empty"),
         ({"run": None}, r"None is no value"),
     ],
@@ -80,6 +81,12 @@ def test_sql_of_the_mission():
     assert 17.9999 < float(low) <= 18
     assert float(high) == pytest.approx(21.9937, abs=2e-4)
     assert cut == ["mode = 1", "clean = 1"]
+
+
+@pytest.mark.parametrize("dialect", ["adql", "tsql"])
+def test_numbers_of_numpy_are_numbers_in_sql(dialect):
+    wanted = parse_filters(SDSS, {"camcol": [np.float64(1), np.float64(2)], "run": np.int64(756)})
+    assert to_sql(SDSS, wanted, dialect=dialect) == ["camcol BETWEEN 1.0 AND 2.0", "run = 756"]
 
 
 def test_bits_are_left_to_the_client_in_adql():

@@ -87,6 +87,17 @@ def test_boxes_outside_a_region_are_not_asked_for():
     assert list(cover(Moc(np.empty((0, 2), np.int64)), 1.0, 1.0, 1.0, ())) == []
 
 
+@pytest.mark.parametrize(
+    "numbers",
+    [(Box, (359.5, 0.5, -1.0, 1.0)), (Cone, (10.0, 20.0, 0.5))],
+    ids=["box", "cone"],
+)
+def test_borders_are_plain_numbers_as_queries_write_them(numbers):
+    kind, values = numbers
+    (*_, tile) = roots(kind(*np.array(values)))
+    assert {type(end) for end in (tile.ra_min, tile.ra_max, tile.dec_min, tile.dec_max)} == {float}
+
+
 def test_an_empty_moc_has_no_box():
     assert roots(Moc(np.empty((0, 2), np.int64))) == ()
 

@@ -169,6 +169,8 @@ def tile_at(bounds: tuple[Tile, ...], path: str) -> Tile:
 
 def _wrapped(ra_min: float, width: float, dec_min: float, dec_max: float) -> tuple[Tile, ...]:
     """Return the roots of a closed box that may span right ascension 0."""
+    # Numbers of numpy would not look like numbers in a query.
+    ra_min, width, dec_min, dec_max = float(ra_min), float(width), float(dec_min), float(dec_max)
     low, high = dec_min, min(dec_max + _MARGIN_DEG, 90.0)
     if width + _MARGIN_DEG >= 360.0:
         return (Tile("0-", 0.0, 360.0, low, high),)

@@ -49,6 +49,8 @@ def _condition(table: SurveyTable, name: str, value: Any) -> Condition:
             if low is high:
                 raise BadArguments(f"filter {name}: a range needs one end at least, not {value!r}")
             return Condition(column.name, "<=" if low is None else ">=", high if low is None else low)
+        if low > high:
+            raise BadArguments(f"filter {name}: a range begins with its lower end, not {value!r}")
         return Condition(column.name, "between", (low, high))
     values = tuple(_known_value(column, name, item) for item in (value if is_list else (value,)))
     if not values:

@@ -165,7 +165,7 @@ def literal(value: Any, dialect: str) -> str:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, float) and math.isfinite(value):
-        return repr(value)
+        return repr(float(value))
     number = getattr(value, "item", None)
     if number is not None:
         return literal(number(), dialect)
