@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,7 @@ import pytest
 
 from astrolake.data_access.services.client import HttpClient
 from astrolake.data_access.services.fetch import CatalogFetch, fetch_catalog
+from astrolake.data_access.surveys.model import Condition
 from astrolake.errors import BadArguments, BadInput, ServiceError
 from astrolake.lake.storage import Storage
 from astrolake.sky.region import Box, Cone, Moc, Polygon
@@ -158,6 +160,7 @@ _CHILD = """
 import sys
 from astrolake.data_access.services.client import HttpClient
 from astrolake.data_access.services.fetch import CatalogFetch, fetch_catalog
+from astrolake.data_access.surveys.model import Condition
 from astrolake.lake.storage import Storage
 from tests.data_access.servers.generated import REGION, survey_table
 fetch_catalog(survey_table(sys.argv[1], format="csv"), REGION, Storage.at(sys.argv[2]), client=HttpClient("generated", 40.0, 2))
@@ -320,3 +323,39 @@ def test_unknown_names_are_refused_before_anything_is_asked(tap, tmp_path):
         with pytest.raises(BadArguments, match="nothing"):
             fetch_catalog(table, REGION, storage, client=client(), **options)
     assert not tap.requests
+
+
+def coadds(url: str):
+    """A table some of whose rows, those with flags 7, are of another one."""
+    return replace(survey_table(url, format="csv"), others={"coadd": (Condition("flags", "=", 7),)})
+
+
+def test_rows_of_another_table_are_left_out_though_nobody_asked_for_what_tells_them(tap, tmp_path):
+    region = Box(0.1, 0.4, -0.2, 0.1)
+    found = fetch_catalog(
+        coadds(tap.tap_url), region, Storage.at(str(tmp_path)), columns=["mag_psf_r"], client=client()
+    )
+    rows = table_of(found.uris)
+    native = sources()
+    ra, dec = native["ra"].to_numpy(), native["dec"].to_numpy()
+    mask = region.contains(ra, dec)
+    own = mask & (native["flags"].to_numpy() != 7)
+    assert rows.column_names == ["source_id", "ra", "dec", "mag_psf_r"]
+    assert set(rows["source_id"].to_pylist()) == set(native["objid"].to_numpy()[own].tolist())
+    assert 0 < own.sum() < mask.sum()
+
+
+def test_an_answer_of_another_table_alone_is_refused(tap, tmp_path):
+    table = replace(coadds(tap.tap_url), others={"coadd": (Condition("flags", ">=", 0),)})
+    with pytest.raises(ServiceError, match="some rows are of coadd"):
+        fetch_catalog(table, Box(0.1, 0.2, 0, 0.1), Storage.at(str(tmp_path)), client=client())
+
+
+def test_another_meaning_of_a_column_of_a_filter_is_another_request(tap, tmp_path):
+    table = survey_table(tap.tap_url, format="csv")
+    sentinel = tuple(replace(c, null=(-1,)) if c.name == "flags" else c for c in table.columns)
+    wish = {"columns": ["mag_psf_r"], "filters": {"flags": 3}, "client": client()}
+    storage, region = Storage.at(str(tmp_path)), Box(0.1, 0.2, 0, 0.1)
+    first = fetch_catalog(table, region, storage, **wish)
+    second = fetch_catalog(replace(table, columns=sentinel), region, storage, **wish)
+    assert first.uris != second.uris

@@ -17,7 +17,7 @@ from astrolake.data_access.services.queries import TileQuery
 from astrolake.data_access.services.tiling import Tile
 from astrolake.data_access.surveys.conditions import keep, keep_native, parse_filters, to_sql
 from astrolake.data_access.surveys.model import Condition, Cut, SurveyColumn, SurveyTable
-from astrolake.data_access.surveys.translate import lake_fields, translate
+from astrolake.data_access.surveys.translate import lake_fields, of_another, translate
 from astrolake.errors import ServiceError
 from astrolake.sky.region import Box, Cone, Polygon, Region
 
@@ -85,7 +85,10 @@ class FetchRequest:
     @cached_property
     def query(self) -> TileQuery:
         """What is asked of every box."""
-        names = self.table.native_names(self._asked, self._cut_names)
+        # Rows that look like this table's but are not are known by values of their own.
+        telling = (condition.column for others in self.table.others.values() for condition in others)
+        asked = self.table.native_names(self._asked, self._cut_names)
+        names = tuple(dict.fromkeys((*asked, *telling)))
         query = TileQuery(self.table, names)
         predicates = to_sql(self.table, self.conditions, self._cut_names, query.dialect)
         return TileQuery(self.table, names, tuple(predicates))
@@ -98,8 +101,10 @@ class FetchRequest:
             "service": service.url if service else "",
             "row_limit": self.table.row_limit,
             "region": _region_text(self.region),
-            "columns": [asdict(column) | {"values": _pairs(column.values)} for column in self.columns],
+            "columns": [column.name for column in self.columns],
             "conditions": [asdict(condition) for condition in self.conditions],
+            # A condition on a column that does not come out depends on how it is computed all the same.
+            "asked": [asdict(column) | {"values": _pairs(column.values)} for column in self._asked],
             "cuts": [asdict(cut) for cut in self.cuts],
             "predicates": list(self.query.predicates),
         }
@@ -116,6 +121,7 @@ class FetchRequest:
         """
         if not native.num_rows:
             return self.no_rows(), 0
+        native = self._own(native)
         found = _wrapped(translate(self.table, self._asked, native))
         ra, dec = found["ra"].to_numpy(), found["dec"].to_numpy()
         self._check_inside(tile, ra, dec)
@@ -126,6 +132,14 @@ class FetchRequest:
             mask &= keep_native(self.table, self._cut_names, native)
         kept = found.filter(pa.array(mask)).select([column.name for column in self.columns])
         return _once(kept)
+
+    def _own(self, native: pa.Table) -> pa.Table:
+        """Return the rows without those of another table; all of them, to be refused, when none is left."""
+        other = of_another(self.table, native)
+        if other.all() or not other.any():
+            return native
+        _LOG.info("%s: %d rows of another table are left out", self.table.native, np.count_nonzero(other))
+        return native.filter(pa.array(~other))
 
     def no_rows(self) -> pa.Table:
         """Return a table of the columns that come out, without rows."""

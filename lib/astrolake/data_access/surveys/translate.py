@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from astrolake.data_access.formats.base import metadata_of
 from astrolake.data_access.surveys.conversions import RULES, convert
-from astrolake.data_access.surveys.model import Conversion, SurveyColumn, SurveyTable
-from astrolake.data_access.surveys.native_rows import NativeRows, holds
+from astrolake.data_access.surveys.model import Condition, Conversion, SurveyColumn, SurveyTable
+from astrolake.data_access.surveys.native_rows import Mask, NativeRows, holds
 from astrolake.errors import BadInput, MissingColumns
 from astrolake.schema import Column
 from astrolake.schema.arrow import arrow_type
@@ -67,12 +67,25 @@ def translate(table: SurveyTable, columns: Sequence[SurveyColumn], native: pa.Ta
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
+def of_another(table: SurveyTable, native: pa.Table) -> Mask:
+    """Tell which native rows belong to another table or release, which `translate` refuses."""
+    rows = NativeRows(table, native)
+    masks = [_all_hold(conditions, rows) for conditions in table.others.values()]
+    return np.logical_or.reduce(masks) if masks else np.zeros(native.num_rows, dtype=bool)
+
+
+def _all_hold(conditions: Iterable[Condition], rows: NativeRows) -> Mask:
+    """Tell which rows meet all conditions; none where a column is not there."""
+    mask = np.ones(rows.rows.num_rows, dtype=bool)
+    for condition in conditions:
+        there = rows.spelling(condition.column) is not None
+        mask &= holds(condition, rows.values(condition.column)) if there else False
+    return mask
+
+
 def _check_table(table: SurveyTable, rows: NativeRows) -> None:
     for other, conditions in table.others.items():
-        if any(rows.spelling(condition.column) is None for condition in conditions):
-            continue
-        masks = [holds(condition, rows.values(condition.column)) for condition in conditions]
-        if np.logical_and.reduce(masks).any():
+        if _all_hold(conditions, rows).any():
             raise BadInput(
                 f"some rows are of {other}, not of the {table.name} that was named: "
                 f"{[(c.column, c.operator, c.value) for c in conditions]}; name that table or release",
