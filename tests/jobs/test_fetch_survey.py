@@ -130,6 +130,25 @@ def test_two_parts_of_the_sky_make_one_table_with_every_source_once(fetch, tap, 
     assert schema.field("source_id").type == pa.int64()
 
 
+@pytest.mark.parametrize("source", ["service", "bulk"])
+def test_a_table_of_other_columns_or_units_is_refused_before_anything_is_asked(
+    fetch, tap, survey, caplog, source
+):
+    assert fetch("--region", "cone:0,0.25,0.02", "--columns", "mag_psf_r")[0] == 0
+    asked = len(tap.requests)
+    code, _ = fetch("--region", WEST, "--columns", "type", "--catalog", source)
+    assert code == 2
+    assert "other columns than those asked for (mag_psf_r, type): name another table" in caplog.text
+    with open(survey) as stream:
+        milli = stream.read().replace('unit = "mag"', 'unit = "mmag"')
+    with open(survey, "w") as stream:
+        stream.write(milli)
+    code, _ = fetch("--region", WEST, "--columns", "mag_psf_r", "--catalog", source)
+    assert code == 1
+    assert "mag_psf_r is in mmag, but in mag in the table mysky" in caplog.text
+    assert len(tap.requests) == asked
+
+
 def test_filters_and_cuts_reach_the_table(fetch, spark, tmp_path):
     flags = ("--region", "cone:0,0.25,0.3", "--cut", "galaxy", "--table", "bright_galaxies")
     code, summary = fetch(*flags, "--filters", '{"r_mag": [null, 17]}', "--columns", "mag_psf_r")

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pyarrow as pa
 from tqdm import tqdm
 
 from astrolake.data_access.bulk import BulkQuery
@@ -15,17 +16,20 @@ from astrolake.data_access.catalog_files import InputFile, ReadOptions
 from astrolake.data_access.download import download_files
 from astrolake.data_access.imaging.find import find_images
 from astrolake.data_access.manifest import downloaded_before, manifest_row, read_manifest, write_manifest
-from astrolake.data_access.normalise import Reject
+from astrolake.data_access.normalise import Reject, lake_table, resolve_columns
 from astrolake.data_access.places import fetches_of, files_of, manifest_of
+from astrolake.data_access.schemas import fit_schema
 from astrolake.data_access.services.client import HttpClient
 from astrolake.data_access.services.fetch import fetch_catalog
 from astrolake.data_access.spark import plan_catalog, stored_table
 from astrolake.data_access.spark_bulk import plan_bulk
 from astrolake.data_access.surveys.conditions import parse_filters
 from astrolake.data_access.surveys.model import Survey, SurveyTable
+from astrolake.data_access.surveys.translate import lake_fields
 from astrolake.errors import BadArguments
 from astrolake.job.context import JobContext, Outcome
 from astrolake.job.ingest import joined, register_images, reject_frame, write_catalog
+from astrolake.schema import Table
 from astrolake.sky.region import Region
 
 _LOG = logging.getLogger("astrolake")
@@ -82,10 +86,19 @@ def fetch_rows_of(
         service or bulk.
     name : str
         Of the table; empty: the survey's.
+
+    Raises
+    ------
+    BadArguments
+        When the table has other columns than those asked for.
+    BadInput
+        When it has them in other units.
     """
     name = name or survey.name
     stored = stored_table(context.writer, name)
     append = stored is not None
+    if stored is not None:
+        _check_columns(stored, lake_fields(wish.table.select(wish.columns)))
     if source == "bulk":
         columns, conditions = wish.table.select(wish.columns), parse_filters(wish.table, wish.filters)
         query = BulkQuery(wish.table, columns, conditions, tuple(wish.cuts), wish.region)
@@ -94,6 +107,18 @@ def fetch_rows_of(
     options = ReadOptions(storage_options=context.lake.storage.options)
     planned = plan_catalog(context.spark, files, options, name, "source_id", stored, append=append)
     return write_catalog(context, *planned, append=append)
+
+
+def _check_columns(stored: Table, coming: pa.Schema) -> None:
+    """Refuse rows that a table cannot take before hours are spent on them."""
+    fitted = fit_schema(coming, set(), {name: name for name in coming.names}, stored)
+    planned = lake_table(stored.name, fitted, resolve_columns(fitted, "ra", "dec", "source_id"))
+    there, wanted = ({column.name: column.type for column in t.columns} for t in (stored, planned))
+    if wrong := sorted(name for name in there | wanted if there.get(name) != wanted.get(name)):
+        raise BadArguments(
+            f"table {stored.name} has other columns than those asked for ({', '.join(wrong)}): name another "
+            "table by --table, or what it has by --columns and --survey-table"
+        )
 
 
 def _fetched_files(context: JobContext, survey: Survey, wish: CatalogWish, workers: int) -> list[InputFile]:
