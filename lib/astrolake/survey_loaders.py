@@ -31,6 +31,8 @@ from astrolake.schema import IMAGES
 from astrolake.sky.region import Region, parse_region
 
 _POLE_DEG = 89.99
+#: Options of an object store that jobs have flags for; secrets are not among them.
+_OPTIONS_OF_JOBS = {"AWS_ENDPOINT_URL", "AWS_REGION", "AWS_ALLOW_HTTP"}
 
 
 class SurveyLoader:
@@ -107,13 +109,13 @@ class SurveyLoader:
         width : float
             Size of the field along right ascension, degrees on the sky.
         bands : sequence of str
-            All by default.
+            Such as ["g", "r"], "gr" or "W1,W2"; all by default.
         height : float, optional
             Size along declination, degrees; the width by default.
         region : str
             In place of a field: ``cone:RA,DEC,RADIUS``, ``polygon:...``, ``moc:FILE``, see `sky.region`.
         **options
-            The survey's own, such as ``kind="warp"`` of Pan-STARRS (docs/surveys.md).
+            The survey's own, such as ``kind="warp"`` of Pan-STARRS (docs/survey-images.md).
 
         Returns
         -------
@@ -123,10 +125,16 @@ class SurveyLoader:
         Raises
         ------
         BadArguments
-            When the survey has no images, or not in these bands, or the field cannot be understood.
+            When the survey has no images, or not in these bands, or the field cannot be understood, or
+            `storage_options` hold secrets.
         AstrolakeError
             When the archive, or the job that registers the images, fails.
         """
+        if unknown := sorted(set(self.storage_options) - _OPTIONS_OF_JOBS):
+            raise BadArguments(
+                f"images are registered by a job, which is not given {', '.join(unknown)}: leave them out of "
+                "storage_options, and set them in the environment"
+            )
         asked = region or _field(ra, dec, width, height)
         job = load_job("fetch_survey")
         args = job.args(
@@ -136,7 +144,7 @@ class SurveyLoader:
             region=asked,
             catalog="none",
             images=True,
-            bands=tuple(bands or ()),
+            bands=(bands,) if isinstance(bands, str) else tuple(bands),
             image_options=json.dumps(options) if options else "",
             workers=self.workers,
             s3_endpoint_url=self.storage_options.get("AWS_ENDPOINT_URL", ""),
@@ -289,7 +297,8 @@ def _field(ra: float | None, dec: float | None, width: float | None, height: flo
     """Return the box of a field of some size on the sky."""
     if ra is None or dec is None or width is None:
         raise BadArguments("give ra, dec and width of a field, or a region")
-    size = width if height is None else height
+    size = float(width if height is None else height)
+    ra, dec, width = float(ra), float(dec), float(width)
     if not (all(map(math.isfinite, (ra, dec, width, size))) and width > 0 and size > 0 and abs(dec) <= 90):
         raise BadArguments(
             f"ra {ra}, dec {dec}, width {width}, height {size}: give degrees, dec in [-90, 90], sizes above 0"

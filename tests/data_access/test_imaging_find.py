@@ -98,6 +98,14 @@ def test_unknown_band_names_those_there_are(client, target):
         find_images(load_survey("sdss"), Cone(10, 10, 0.1), "gq", client, target)
 
 
+@pytest.mark.parametrize("bands", ["gr", ["gr"], "r,g", ["g", "r"], ("g,r",)])
+def test_bands_of_one_letter_may_be_one_word(client, target, bands):
+    survey = load_survey("panstarrs")
+    client.post = lambda url, form, *arguments, **more: pytest.fail(f"asked for {form['filters']}")
+    with pytest.raises(pytest.fail.Exception, match=r"asked for gr$"):
+        find_images(survey, Cone(10, 10, 0.01), bands, client, target)
+
+
 @pytest.mark.parametrize("bands", ["W2", "W2,W2", ["W2"], ("W2",)])
 def test_bands_may_be_given_in_several_ways(server, client, target, bands):
     serve_tiles(server, {"0000p000": (0.0, 0.0)})

@@ -236,6 +236,9 @@ def test_what_a_loader_cannot_do_is_said(here, spark, tmp_path):
     ):
         with pytest.raises(BadArguments, match=message):
             sdss.download_imaging(**arguments)
+    secret = SDSSDataLoader(lake=lake, storage_options={"AWS_SECRET_ACCESS_KEY": "hidden"})
+    with pytest.raises(BadArguments, match="not given AWS_SECRET_ACCESS_KEY: .* environment"):
+        secret.download_imaging(185.0, 15.5, 0.5)
     with pytest.raises(BadArguments, match="output 'polars' is unknown"):
         sdss.load_catalog([184, 185], [15, 16], output="polars")
     with pytest.raises(BadArguments, match="give ra_range"):
@@ -252,6 +255,7 @@ def test_what_a_loader_cannot_do_is_said(here, spark, tmp_path):
         ((185.0, 15.5, 0.5, None), (184.74, 185.26, 15.25, 15.75)),
         ((0.1, 0.0, 1.0, 0.2), (359.6, 0.6, -0.1, 0.1)),
         ((10.0, 89.95, 0.5, None), (0.0, 360.0, 89.7, 90.0)),
+        ((np.float64(185), np.float64(15.5), np.float64(0.5), None), (184.74, 185.26, 15.25, 15.75)),
     ],
 )
 def test_a_field_is_as_wide_on_the_sky_wherever_it_lies(field, expected):

@@ -51,7 +51,7 @@ def _astropy_table(rows: pa.Table) -> Table:
     for field in rows.schema:
         values = rows.column(field.name)
         missing = pc.is_null(values).to_numpy()
-        fill = "" if pa.types.is_string(field.type) else 0
+        fill = {pa.string(): "", pa.bool_(): False}.get(field.type, 0)
         data = np.asarray(values.fill_null(fill).to_numpy() if missing.any() else values.to_numpy())
         if data.dtype == object:
             data = data.astype(str)

@@ -97,11 +97,13 @@ def _check_options(survey: Survey, finder: Callable[..., Any], options: dict[str
 
 def _bands(survey: Survey, bands: Sequence[str]) -> tuple[str, ...]:
     """Return bands in the order of the survey."""
-    if isinstance(bands, str) and ("," in bands or bands in survey.bands):
-        bands = [band.strip() for band in bands.split(",")]
-    if unknown := sorted(set(bands) - set(survey.bands)):
+    texts = [bands] if isinstance(bands, str) else bands
+    words = [word.strip() for text in texts for word in text.split(",") if word.strip()]
+    of_letters = all(len(band) == 1 for band in survey.bands)
+    named = {band for word in words for band in (word if of_letters else [word])}
+    if unknown := sorted(named - set(survey.bands)):
         raise BadArguments(
             f"images of {survey.title} have no bands {', '.join(unknown)}; "
             f"they have {', '.join(survey.bands)}"
         )
-    return tuple(band for band in survey.bands if not bands or band in bands)
+    return tuple(band for band in survey.bands if not named or band in named)
