@@ -9,10 +9,13 @@ import pytest
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 
+from astrolake.data_access.services.request import FetchRequest
+from astrolake.data_access.services.tiling import roots
 from astrolake.data_access.surveys.file_vocabulary import FileVocabulary, recognise_table
 from astrolake.data_access.surveys.registry import load_survey
 from astrolake.data_access.surveys.translate import translate
 from astrolake.errors import BadArguments, BadInput, MissingColumns
+from astrolake.sky.region import Box
 from tests.data_access.survey_rows import GAIA_DR3, TWOMASS, read_rows, translated
 
 SOFTENING = {"u": 1.4e-10, "g": 0.9e-10, "r": 1.2e-10, "i": 1.8e-10, "z": 7.4e-10}
@@ -165,6 +168,26 @@ def test_identifiers_that_lost_digits_are_refused(survey_data):
 
 
 # Pan-STARRS
+
+
+def test_rows_of_one_object_on_several_stacks_are_all_kept():
+    table = load_survey("panstarrs").table("stack")
+    native = pa.table(
+        {
+            "objID": [99030106301772306, 99030106301772306],
+            "uniquePspsSTid": [3366268000005127, 3366268000005128],
+            "raStack": [10.5, 10.5],
+            "decStack": [-7.5, -7.5],
+            "primaryDetection": [0, 1],
+        }
+    )
+    request = FetchRequest.of(table, Box(10, 11, -8, -7), ["object_id", "primary"])
+    [tile] = roots(request.region)
+    rows, n_double = request.rows(native, tile)
+    assert n_double == 0
+    assert rows["primary"].to_pylist() == [0, 1]
+    assert set(rows["object_id"].to_pylist()) == {99030106301772306}
+    assert "uniquePspsSTid" in request.query.rows(tile, 10)
 
 
 def test_panstarrs_rows(survey_data):
