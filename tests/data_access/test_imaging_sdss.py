@@ -96,6 +96,20 @@ def test_a_field_of_two_parts_of_a_region_comes_once(server, survey, client, tar
     assert 2 <= len(server.requests) <= 8
 
 
+def test_queries_keep_to_the_pace_of_skyserver(server, survey, client, target):
+    serve_fields(server, stripe(first_ra=0.0, count=160))
+    waited = []
+    client.sleep = waited.append
+    find_images(survey, Box(0.0, 22.0, -0.1, 0.1), "r", client, target)
+    assert waited == [1.0] * (len(server.requests) - 1)
+
+
+@pytest.mark.parametrize("body", [b"No objects have been found", b"#Table1\nrun,camcol\n"])
+def test_an_answer_without_rows_is_no_error(server, survey, client, target, body):
+    server.serve("/dr17/SkyServerWS/SearchTools/SqlSearch", body, "text/csv")
+    assert find_images(survey, Cone(180.0, -60.0, 0.1), "r", client, target) == []
+
+
 def test_no_fields_are_no_error(server, survey, client, target):
     serve_fields(server, stripe())
     assert find_images(survey, Cone(180.0, -60.0, 0.1), "r", client, target) == []

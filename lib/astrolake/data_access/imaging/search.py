@@ -14,7 +14,7 @@ from astrolake.errors import BadArguments
 from astrolake.lake.storage import Storage
 from astrolake.sky.region import Region
 
-logger = logging.getLogger(__name__)
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class ImageSearch:
     bands: tuple[str, ...]
     client: HttpClient
     target: Storage
-    note: Callable[[str], None] = field(default=logger.info)
+    note: Callable[[str], None] = field(default=_LOG.info)
 
     @property
     def service(self) -> Service:
