@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from astrolake.data_access import SurveyLoader
 from astrolake.lake.lake import Lake
 from astrolake.lake.reader import read_table, table_snapshot
 from astrolake.sky.healpix import cells_at_order
@@ -132,20 +133,21 @@ def test_two_parts_of_the_sky_make_one_table_with_every_source_once(fetch, tap, 
 
 @pytest.mark.parametrize("source", ["service", "bulk"])
 def test_a_table_of_other_columns_or_units_is_refused_before_anything_is_asked(
-    fetch, tap, survey, caplog, source
+    fetch, tap, survey, capfd, caplog, source
 ):
     assert fetch("--region", "cone:0,0.25,0.02", "--columns", "mag_psf_r")[0] == 0
     asked = len(tap.requests)
     code, _ = fetch("--region", WEST, "--columns", "type", "--catalog", source)
     assert code == 2
-    assert "other columns than those asked for (mag_psf_r, type): name another table" in caplog.text
+    said = caplog.text + capfd.readouterr().err
+    assert "other columns than those asked for (mag_psf_r, type): name another table" in said
     with open(survey) as stream:
         milli = stream.read().replace('unit = "mag"', 'unit = "mmag"')
     with open(survey, "w") as stream:
         stream.write(milli)
     code, _ = fetch("--region", WEST, "--columns", "mag_psf_r", "--catalog", source)
     assert code == 1
-    assert "mag_psf_r is in mmag, but in mag in the table mysky" in caplog.text
+    assert "mag_psf_r is in mmag, but in mag in the table mysky" in caplog.text + capfd.readouterr().err
     assert len(tap.requests) == asked
 
 
@@ -161,13 +163,35 @@ def test_filters_and_cuts_reach_the_table(fetch, spark, tmp_path):
     assert (native["mag"] <= 17).all()
 
 
-def test_a_release_in_bulk_gives_the_same_rows_as_the_service(fetch, tap, spark, tmp_path):
+@pytest.fixture
+def bulk(tmp_path):
+    """The release of the survey in bulk."""
     native = sources()
     cells = cells_at_order(native["ra"].to_numpy(), native["dec"].to_numpy(), 5)
     for cell in np.unique(cells):
         place = tmp_path / f"bulk/healpix_k0={cell >> 10}/healpix_k5={cell}/part0.parquet"
         place.parent.mkdir(parents=True)
         pq.write_table(native.filter(pa.array(cells == cell)), place)
+
+
+def test_a_loader_reads_a_release_in_bulk_as_a_frame(survey, bulk, spark, tmp_path):
+    loader = SurveyLoader(survey=survey, lake=tmp_path / "lake")
+    frame = loader.read_bulk(
+        spark, "box:359.5,0.5,-0.5,0.5", columns=["type"], filters={"r_mag": [None, 17]}, cuts=["galaxy"]
+    )
+    rows = frame.toPandas()
+    native = sources().to_pandas()
+    wanted = native[(native["ra"] >= 359.5) | (native["ra"] <= 0.5)]
+    wanted = wanted[wanted["dec"].abs() <= 0.5]
+    wanted = wanted[(wanted["mag"] <= 17) & (wanted["kind"] == 1)]
+    assert rows.columns.tolist() == ["source_id", "ra", "dec", "type"]
+    assert len(wanted) > 100
+    assert sorted(rows["source_id"]) == sorted(wanted["objid"])
+    assert set(rows["type"]) == {"GALAXY"}
+    assert loader.read_bulk(spark, columns=["type"]).count() == len(native)
+
+
+def test_a_release_in_bulk_gives_the_same_rows_as_the_service(fetch, tap, bulk, spark, tmp_path):
     region = ("--region", "polygon:359.5,-0.5,0.5,-0.5,0.3,0.6")
     assert fetch(*region, "--table", "by_service")[0] == 0
     asked = len(tap.requests)
@@ -179,10 +203,12 @@ def test_a_release_in_bulk_gives_the_same_rows_as_the_service(fetch, tap, spark,
     assert in_bulk[columns].equals(by_service[columns])
 
 
-def test_a_service_that_fails_leaves_no_table_and_is_named(fetch, tap, tmp_path, caplog):
+def test_a_service_that_fails_leaves_no_table_and_is_named(fetch, tap, tmp_path, capfd, caplog):
     tap.faults.extend([Fault("404")] * 50)
-    with caplog.at_level("ERROR", "astrolake"):
-        code, summary = fetch("--region", WEST)
+    code, summary = fetch("--region", WEST)
+    said = caplog.text + capfd.readouterr().err
+    assert "boxes of generated.sources could not be fetched" in said
+    assert tap.tap_url in said
     assert (code, summary["status"], summary["tables"]) == (1, "failed", {})
     assert Lake.open(str(tmp_path / "lake")).tables() == ["runs"]
     tap.faults.clear()
