@@ -5,6 +5,7 @@ import fcntl
 import gzip
 import hashlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -183,6 +184,23 @@ def test_servers_that_send_another_range_are_not_trusted(server, client, folder)
     server.faults = ["half"]
     download_file(RemoteFile(server.url + "/a.fits", (folder / "a.fits").as_uri()), client)
     assert (folder / "a.fits").read_bytes() == PLAIN
+
+
+def test_the_rest_of_another_version_is_not_joined_to_what_is_there(server, client, folder):
+    """A server that does not know If-Range sends it."""
+    other = PLAIN[:2880] + os.urandom(len(PLAIN) - 2880)
+
+    def careless(request):
+        if not (match := re.match(r"bytes=(\d+)-", request.headers.get("range", ""))):
+            return Reply(200, PLAIN if len(server.requests) == 1 else other, headers={"ETag": '"1"'})
+        start = int(match[1])
+        span = f"bytes {start}-{len(other) - 1}/{len(other)}"
+        return Reply(206, other[start:], headers={"ETag": '"2"', "Content-Range": span})
+
+    server.route("GET", "/a.fits", careless)
+    server.faults = ["half"]
+    download_file(RemoteFile(server.url + "/a.fits", (folder / "a.fits").as_uri()), client)
+    assert (folder / "a.fits").read_bytes() == other
 
 
 @pytest.mark.parametrize("algorithm", ["md5", "sha1", "sha256"])

@@ -207,17 +207,16 @@ class _Part:
     def continues(self, response: requests.Response) -> bool:
         """Whether an answer is the rest of this part."""
         size = self.size()
+        if response.status_code != 206:
+            return False
         begins = response.headers.get("Content-Range", "").startswith(f"bytes {size}-")
-        if response.status_code == 206 and not begins:
+        if not begins or _validator(response) not in ("", self._version.read_text("utf-8")):
             self.begin_anew()
-            raise BrokenTransfer("it sent another range than was asked for")
-        return response.status_code == 206
+            raise BrokenTransfer("it sent another range, or of another file, than was asked for")
+        return True
 
     def remember_version(self, response: requests.Response) -> None:
-        etag = response.headers.get("ETag", "")
-        # A weak validator does not promise the same bytes (RFC 9110, section 13.1.5).
-        validator = etag if etag.startswith('"') else response.headers.get("Last-Modified", "")
-        if validator:
+        if validator := _validator(response):
             self._version.write_text(validator, "utf-8")
         else:
             self._version.unlink(missing_ok=True)
@@ -234,6 +233,13 @@ class _Part:
         self.stream.flush()
         self._version.unlink(missing_ok=True)
         self._part.replace(self._path)
+
+
+def _validator(response: requests.Response) -> str:
+    """Return what tells one version of a file from others, empty when the server says nothing of the kind."""
+    etag = response.headers.get("ETag", "")
+    # A weak validator does not promise the same bytes (RFC 9110, section 13.1.5).
+    return etag if etag.startswith('"') else response.headers.get("Last-Modified", "")
 
 
 def _lock(stream: BinaryIO) -> None:
