@@ -143,6 +143,14 @@ def test_polygons_and_maps_are_regions_too(server, client, region, tiles):
     assert all(file.uri.startswith(root) for file in files)
 
 
+@pytest.mark.parametrize("planes", ["img,invvar", ["img", "invvar"]])
+def test_planes_may_be_one_text(server, client, target, planes):
+    serve_tiles(server, {"0000p000": (0.0, 0.0)})
+    survey = on_loopback(load_survey("wise"), server)
+    files = find_images(survey, Cone(0, 0, 0.1), "W1", client, target, planes=planes)
+    assert [file.url.rsplit("-", 2)[1] for file in files] == ["img", "invvar"]
+
+
 def test_no_bands_mean_all(server, client, target):
     serve_tiles(server, {"0000p000": (0.0, 0.0)})
     survey = on_loopback(load_survey("wise"), server)

@@ -195,3 +195,9 @@ def test_cutouts_are_images_of_one_band_with_their_weight(server, survey, client
 def test_too_large_a_cutout_says_how_large_one_may_be(survey, client, target):
     with pytest.raises(BadArguments, match=r"at most 0.22 deg"):
         find_images(survey, Cone(150.0, 2.2, 0.2), "g", client, target, cutout=True)
+
+
+def test_unknown_planes_are_refused_before_anything_is_asked(server, survey, client, target):
+    with pytest.raises(BadArguments, match=r"planes='imag': give one of 'image', 'invvar', 'maskbits'"):
+        find_images(survey, Cone(0.0, 0.0, 0.1), "r", client, target, planes="imag")
+    assert server.requests == []

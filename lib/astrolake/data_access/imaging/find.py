@@ -54,7 +54,8 @@ def find_images(
     note : callable, optional
         Is told, in words, of what the archive does not have, such as a brick; it is logged by default.
     options
-        Those of the archive: see `sdss_frames`, `panstarrs_images`, `legacy_bricks` and `unwise_images`.
+        Those of the archive, planes as a list or "img,invvar": see `sdss_frames`, `panstarrs_images`,
+        `legacy_bricks` and `unwise_images`.
 
     Raises
     ------
@@ -65,6 +66,8 @@ def find_images(
     """
     finder = _finder(survey)
     _check_options(survey, finder, options)
+    if isinstance(planes := options.get("planes"), str):
+        options["planes"] = tuple(planes.split(","))
     chosen = _bands(survey, bands)
     search = ImageSearch(survey, region, chosen, client, target, **({"note": note} if note else {}))
     files: dict[str, RemoteFile] = {}

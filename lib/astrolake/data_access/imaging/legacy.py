@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 from astrolake.data_access.download import RemoteFile
 from astrolake.data_access.imaging.bricks import bricks_of
 from astrolake.data_access.imaging.footprints import cutout_pixels, enclosing_cones
-from astrolake.data_access.imaging.search import ImageSearch
+from astrolake.data_access.imaging.search import ImageSearch, chosen
 from astrolake.errors import BadArguments, BadInput
 from astrolake.parallel import run_parallel
 
@@ -25,7 +25,8 @@ _SUM = re.compile(r"(?m)^([0-9a-f]{64})\s+\*?(\S+)$")
 PLANES = ("image", "invvar", "maskbits")
 #: One file for all bands.
 _BANDLESS = ("maskbits",)
-
+#: What a brick has, of https://www.legacysurvey.org/dr10/files/ (image stacks).
+_KNOWN = (*PLANES, "model", "blobmodel", "chi2", "depth", "galdepth", "nexp", "psfsize")
 _SUFFIXES = (".fits.fz", ".fits.gz", ".fits")
 
 
@@ -50,15 +51,16 @@ def legacy_bricks(
     ----------
     search : ImageSearch
     planes : tuple of str
-        Of image, invvar, maskbits and other kinds of stacks.
+        Of image, invvar, maskbits, model, blobmodel, chi2, depth, galdepth, nexp and psfsize.
     cutout : bool
         One file of the region in each band, resampled by the viewer, in place of bricks; without maskbits.
 
     Raises
     ------
     BadArguments
-        When the region is too large for a cutout.
+        When there is no such plane, or the region is too large for a cutout.
     """
+    planes = tuple(chosen("planes", plane, _KNOWN) for plane in planes)
     if cutout:
         yield from _cutouts(search, planes)
         return
