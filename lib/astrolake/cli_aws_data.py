@@ -31,7 +31,7 @@ from astrolake.batch_processing.stacks import stack_output, stack_outputs
 from astrolake.batch_processing.upload import find_files, upload_files
 from astrolake.batch_processing.upload_function import UploadSettings
 from astrolake.data_access.download import download_files
-from astrolake.data_access.sdss_sample import sdss_frames
+from astrolake.data_access.sdss_sample import sample_frames
 from astrolake.data_access.services.client import HttpClient
 from astrolake.demo import write_sample_sky
 from astrolake.errors import BadArguments
@@ -57,7 +57,7 @@ def download(args: argparse.Namespace) -> int:
         sample = write_sample_sky(out)
         print(f"{len(sample.images)} images and {len(sample.bad_images)} damaged ones: {sample.images_dir}")
         return 0
-    files = sdss_frames(args.out, args.field, args.bands, args.base_url)
+    files = sample_frames(args.out, args.field, args.bands, args.base_url)
     client = HttpClient("SDSS", _REQUESTS_PER_S, args.workers)
     counts: Counter[str] = Counter()
     with tqdm(desc="download", total=len(files), unit="file", disable=None) as bar:

@@ -7,7 +7,7 @@ import pytest
 
 from astrolake.cli import main
 from astrolake.data_access.download import RemoteFile
-from astrolake.data_access.sdss_sample import sdss_frames
+from astrolake.data_access.sdss_sample import sample_frames
 from astrolake.errors import BadArguments
 from tests.data_access.servers.base import LoopbackServer
 
@@ -21,20 +21,20 @@ def server():
 
 
 def test_frames_lie_where_sdss_keeps_them(tmp_path):
-    (file,) = sdss_frames(str(tmp_path), ["4510-4-30"], "r")
+    (file,) = sample_frames(str(tmp_path), ["4510-4-30"], "r")
     assert file == RemoteFile(
         "https://data.sdss.org/sas/dr17/eboss/photoObj/frames/301/4510/4/frame-r-004510-4-0030.fits.bz2",
         (tmp_path / FRAME).as_uri(),
         band="r",
     )
-    sample = [file.uri.rpartition("/")[2] for file in sdss_frames("s3://bucket/sdss")]
+    sample = [file.uri.rpartition("/")[2] for file in sample_frames("s3://bucket/sdss")]
     assert FRAME in sample
     assert "frame-i-002583-2-0136.fits.bz2" in sample
     assert len(sample) == len(set(sample)) == 18
     with pytest.raises(BadArguments, match="run-camcol-field"):
-        sdss_frames(str(tmp_path), ["4510-9-30"])
+        sample_frames(str(tmp_path), ["4510-9-30"])
     with pytest.raises(BadArguments, match="no bands"):
-        sdss_frames(str(tmp_path), bands="gy")
+        sample_frames(str(tmp_path), bands="gy")
 
 
 @pytest.mark.data

@@ -9,7 +9,6 @@ from astrolake.data_access.surveys.conditions import keep, keep_native, parse_fi
 from astrolake.data_access.surveys.model import Condition
 from astrolake.data_access.surveys.native_rows import NativeRows
 from astrolake.data_access.surveys.registry import load_survey
-from astrolake.data_access.surveys.sql import joined
 from astrolake.data_access.surveys.translate import translate
 from astrolake.errors import BadArguments, BadInput, MissingColumns
 from tests.data_access.survey_rows import GAIA_DR3, read_rows
@@ -140,7 +139,7 @@ def _queried(native: pa.Table, predicates: list[str]) -> set[int]:
     rows = native.append_column("row_number_", pa.array(range(native.num_rows)))
     with duckdb.connect() as connection:
         connection.register("catalog", rows)
-        where = joined(predicates) or "true"
+        where = " AND ".join(predicates) or "true"
         return {
             row[0] for row in connection.execute(f"SELECT row_number_ FROM catalog WHERE {where}").fetchall()
         }

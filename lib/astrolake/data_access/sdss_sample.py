@@ -14,7 +14,7 @@ from astrolake.lake.storage import canonical_uri
 _FIELD = re.compile(r"([0-9]{1,6})-([1-6])-([0-9]{1,4})")
 
 
-def sdss_frames(
+def sample_frames(
     target: str, fields: Sequence[str] = (), bands: str = "", base_url: str = ""
 ) -> list[RemoteFile]:
     """Return corrected frames of SDSS DR17: by default the sample.

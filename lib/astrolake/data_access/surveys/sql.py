@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -170,8 +170,3 @@ def literal(value: Any, dialect: str) -> str:
     if number is not None:
         return literal(number(), dialect)
     raise BadArguments(f"{value!r} cannot be written in a query; give a finite number or a text")
-
-
-def joined(predicates: Sequence[str]) -> str:
-    """Return predicates joined by AND, empty when there are none."""
-    return " AND ".join(f"({text})" for text in predicates)
