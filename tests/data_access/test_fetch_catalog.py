@@ -359,3 +359,13 @@ def test_another_meaning_of_a_column_of_a_filter_is_another_request(tap, tmp_pat
     first = fetch_catalog(table, region, storage, **wish)
     second = fetch_catalog(replace(table, columns=sentinel), region, storage, **wish)
     assert first.uris != second.uris
+
+
+def test_a_region_is_the_same_in_any_kind_of_numbers(tap, tmp_path):
+    table, storage = survey_table(tap.tap_url, format="csv"), Storage.at(str(tmp_path))
+    numbers = np.array([0, 1, 0, 1])
+    found = [
+        fetch_catalog(table, Box(*kind), storage, columns=["ra"], client=client()).uris
+        for kind in (numbers.tolist(), numbers, numbers.astype(float))
+    ]
+    assert found[0] == found[1] == found[2]

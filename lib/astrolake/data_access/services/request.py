@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -160,7 +160,8 @@ class FetchRequest:
 def _region_text(region: Region) -> str:
     """Return a text that is the same for the same region only."""
     if isinstance(region, Box | Cone | Polygon):
-        return repr(region)
+        # The same whole numbers and numbers of numpy are the same region.
+        return f"{type(region).__name__} {np.array(astuple(region), dtype=float).tolist()}"
     return f"{type(region).__name__} {hashlib.sha256(region.ranges().tobytes()).hexdigest()}"
 
 
