@@ -22,7 +22,7 @@ from astrolake.errors import BadInput
 from astrolake.lake.atomic_file import replacing
 from astrolake.lake.storage import Storage
 
-_BLOCK = 1 << 19
+_HEAD, _BLOCK = 1 << 16, 1 << 20
 
 
 class BrokenTransfer(Exception):
@@ -152,14 +152,17 @@ def _receive(response: requests.Response, sink: BinaryIO, passed: Passed) -> Non
 
 
 def _blocks(response: requests.Response) -> Iterator[bytes]:
+    # The first block is filled up to be looked at; the others are what one call of the system brings.
+    read, n_bytes = response.raw.read, _HEAD
     while True:
         try:
-            block = response.raw.read(_BLOCK, decode_content=False)
+            block = read(n_bytes, decode_content=False)
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise BrokenTransfer(reason(error)) from error
         if not block:
             return
         yield block
+        read, n_bytes = response.raw.read1, _BLOCK
 
 
 class _Part:
