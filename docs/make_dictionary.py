@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from astrolake.data_access.surveys.dictionary import survey_dictionary
 from astrolake.photometry.flags import FLAGS
 from astrolake.photoz.flags import MEANINGS
 from astrolake.schema import REGISTRY
@@ -26,7 +27,8 @@ def generated_files() -> dict[str, str]:
     statements = {
         f"sql/tables/{_file_name(table.name)}.sql": ddl_template(table) for table in REGISTRY.values()
     }
-    return {"docs/data-dictionary.md": data_dictionary(FLAGS, MEANINGS), **statements}
+    dictionary = f"{data_dictionary(FLAGS, MEANINGS)}\n{survey_dictionary()}"
+    return {"docs/data-dictionary.md": dictionary, **statements}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

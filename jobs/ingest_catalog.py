@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from astrolake.data_access.catalog_files import FORMATS, ReadOptions, list_inputs, read_options
 from astrolake.data_access.spark import plan_catalog, replace_catalog, stage_catalog, stored_table
+from astrolake.data_access.surveys.file_vocabulary import SurveyFiles
+from astrolake.data_access.surveys.registry import load_survey
+from astrolake.errors import BadArguments
 from astrolake.job import Job, JobArgs, JobContext, Outcome, flag, main
 
 
@@ -24,7 +27,27 @@ class IngestCatalogArgs(JobArgs):
     delimiter: str = flag("", help="separator of delimited text; a blank stands for any run of blanks")
     hdu: str = flag("", help="index or name of the FITS HDU or VOTable table")
     exclude: tuple[str, ...] = flag((), help="columns to leave out")
+    survey: str = flag(
+        "", help="survey that the files are of, or its .toml file: translates columns and values"
+    )
+    release: str = flag("", help="release of the survey (the first it has)")
+    survey_table: str = flag("", help="table of the survey (found by the columns)")
+    cut: tuple[str, ...] = flag((), help="named cuts that rows of the survey must pass, such as clean")
     append: bool = flag(False, help="keep the table's other rows; those of equal source_id are replaced")
+
+    def check(self) -> None:
+        """Raise BadArguments for flags of a survey that do not go together."""
+        if self.survey and (named := self.ra_column or self.dec_column or self.id_column):
+            raise BadArguments(f"--survey tells position and identifier: leave out the column {named}")
+        if not self.survey and (self.release or self.survey_table or self.cut):
+            raise BadArguments("--release, --survey-table and --cut need --survey")
+
+    @property
+    def files_of(self) -> SurveyFiles | None:
+        """Survey, release, table and cuts that were named."""
+        if not self.survey:
+            return None
+        return SurveyFiles(load_survey(self.survey, self.release), self.survey_table, self.cut)
 
     @property
     def reading(self) -> ReadOptions:
@@ -41,7 +64,7 @@ def run(args: IngestCatalogArgs, context: JobContext) -> Outcome:
     files = list_inputs(args.input, args.format, args.storage_options)
     stored = stored_table(writer, args.table) if args.append else None
     wanted = (args.reading, args.table, args.id_column or None, stored)
-    plan, readable, lost = plan_catalog(spark, files, *wanted, append=args.append)
+    plan, readable, lost = plan_catalog(spark, files, *wanted, append=args.append, survey=args.files_of)
     found = stage_catalog(spark, writer, plan, readable, lost)
     written = replace_catalog(writer, plan, found, append=args.append)
     rejects = found.rejects if found.rejected else None

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -67,3 +68,52 @@ def run_job(spark) -> RunJob:
         return code, json.loads(lines[-1]) if lines else {}
 
     return run
+
+
+@pytest.fixture(scope="session")
+def moto_server() -> Iterator[str]:
+    """URL of a moto server that all boto3 clients of the test run can be sent to."""
+    pytest.importorskip("boto3")
+    server = pytest.importorskip("moto.server")
+    from moto.s3.responses import S3Response
+
+    put, delete, lock = S3Response.put_object, S3Response.delete_object, threading.Lock()
+
+    def atomic_put(response: S3Response):
+        # moto looks for the object and then puts its own: two conditional puts at a time would both succeed.
+        with lock:
+            return put(response)
+
+    def atomic_delete(response: S3Response):
+        with lock:
+            return delete(response)
+
+    S3Response.put_object, S3Response.delete_object = atomic_put, atomic_delete
+    store = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    store.start()
+    host, port = store.get_host_and_port()
+    yield f"http://{host}:{port}"
+    store.stop()
+    S3Response.put_object, S3Response.delete_object = put, delete
+
+
+@pytest.fixture
+def aws(moto_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """URL of the empty server; the ambient credentials and endpoint of this test lead to it."""
+    import urllib.request
+
+    request = urllib.request.Request(f"{moto_server}/moto-api/reset", method="POST")
+    urllib.request.urlopen(request, timeout=30).close()
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    settings = {
+        "AWS_ENDPOINT_URL": moto_server,
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_REGION": "us-east-1",
+        "AWS_ALLOW_HTTP": "true",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    return moto_server

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
@@ -23,7 +23,9 @@ class Outcome(Generic[T, R]):
     error: Exception | None = None
 
 
-def run_parallel(function: Callable[[T], R], items: Iterable[T], workers: int = 8) -> Iterator[Outcome[T, R]]:
+def run_parallel(
+    function: Callable[[T], R], items: Iterable[T], workers: int = 8
+) -> Generator[Outcome[T, R], None, None]:
     """Yield the outcome of each item as it is done, in any order.
 
     Items are taken from the iterable as threads become free, so that it may be endless.

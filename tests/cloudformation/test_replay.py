@@ -130,7 +130,7 @@ def test_the_crawler_reads_delta_natively(outputs):
 def test_glue_jobs_run_on_5_1(outputs):
     glue = boto3.client("glue")
     jobs = [glue.get_job(JobName=name)["Job"] for name in glue.list_jobs()["JobNames"]]
-    assert len(jobs) == 10
+    assert len(jobs) == 11
     for job in jobs:
         assert (job["GlueVersion"], job["Command"]["Name"]) == ("5.1", "glueetl")
         assert job["DefaultArguments"]["--lake"] == outputs["LakeUri"]

@@ -104,7 +104,7 @@ def test_worker_daemon_module_imports():
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
-def test_maven_is_not_asked_where_spark_has_the_s3a_file_system(tmp_path, monkeypatch):
+def test_jars_tell_whether_spark_has_the_s3a_file_system(tmp_path, monkeypatch):
     monkeypatch.setenv("SPARK_HOME", str(tmp_path))
     assert not session.has_s3a()
     (tmp_path / "jars").mkdir()

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
@@ -26,6 +28,7 @@ from astrolake.data_access.normalise import (
     resolve_columns,
 )
 from astrolake.data_access.schemas import empty_columns, fit_schema
+from astrolake.data_access.surveys.file_vocabulary import FileVocabulary, SurveyFiles
 from astrolake.errors import BadArguments, BadInput
 from astrolake.lake.declared import declared
 from astrolake.lake.keys import KeyStager, may_repeat
@@ -52,12 +55,28 @@ _COMPRESSED = (".gz", ".bz2", ".xz")
 
 @dataclass(frozen=True)
 class CatalogPlan:
-    """What a worker needs to know to read any slice of a catalog."""
+    """What a worker needs to know to read any slice of a catalog.
+
+    Parameters
+    ----------
+    table : Table
+    schema : pa.Schema
+        Columns as they are read.
+    columns : ColumnMap
+        From what is read or, with a vocabulary, from what that makes of it.
+    options : ReadOptions
+    vocabulary : FileVocabulary, optional
+        How the columns of a survey become the lake's.
+    translated : pa.Schema, optional
+        What the vocabulary makes of `schema`.
+    """
 
     table: Table
     schema: pa.Schema
     columns: ColumnMap
     options: ReadOptions
+    vocabulary: FileVocabulary | None = None
+    translated: pa.Schema | None = None
 
     def read_slice(
         self, file: InputFile, begin: int, end: int
@@ -69,10 +88,11 @@ class CatalogPlan:
             for batch in read_batches(file, self.schema, self.options, row_range=rows):
                 size = batch.records.num_rows + len(batch.malformed)
                 seen += size
-                good, bad = normalise_batch(
-                    batch.records, batch.row_numbers, self.columns, file.uri, file.label
-                )
-                yield _indexed(good), [*bad, *malformed_rejects(batch.malformed, file.uri)], size
+                records, numbers = self._in_lake_words(batch.records, batch.row_numbers)
+                left_out = batch.records.num_rows - records.num_rows
+                good, bad = normalise_batch(records, numbers, self.columns, file.uri, file.label)
+                bad += malformed_rejects(batch.malformed, file.uri)
+                yield indexed(good), bad, size - left_out
             if rows is not None and seen != end - begin:
                 raise BadInput(
                     f"{file.uri}: {seen} rows where the header promises {end - begin}", "Truncated"
@@ -82,8 +102,21 @@ class CatalogPlan:
             message = f"{error}; rows after number {begin + seen} were not read"
             yield pa.table({}), [Reject(file.uri, error.kind, message, "")], 1
 
+    def _in_lake_words(
+        self, records: pa.RecordBatch, numbers: NDArray[np.int64]
+    ) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
+        """Return the rows in the vocabulary of the lake, without those that a cut leaves out."""
+        if self.vocabulary is None or self.translated is None:
+            return records, numbers
+        rows, kept = self.vocabulary.translated(records)
+        arrays = [
+            column.cast(field.type) for column, field in zip(rows.columns, self.translated, strict=True)
+        ]
+        return pa.RecordBatch.from_arrays(arrays, schema=self.translated), numbers[kept]
 
-def _indexed(rows: pa.RecordBatch) -> pa.Table:
+
+def indexed(rows: pa.RecordBatch) -> pa.Table:
+    """Return rows with their HEALPix index."""
     index = healpix29(rows.column("ra").to_numpy(), rows.column("dec").to_numpy())
     return pa.Table.from_batches([rows]).append_column(HEALPIX_COLUMN, pa.array(index))
 
@@ -97,6 +130,7 @@ def plan_catalog(
     stored: Table | None = None,
     *,
     append: bool = False,
+    survey: SurveyFiles | None = None,
 ) -> tuple[CatalogPlan, list[tuple[InputFile, int]], list[Reject]]:
     """Read the schemas of all files on the executors and settle on one table.
 
@@ -106,6 +140,8 @@ def plan_catalog(
         What the rows will be added to: columns are read in its types where these can hold them.
     append : bool
         Whether rows will be added to those the table has.
+    survey : SurveyFiles, optional
+        Names, units, null values and magnitudes are translated by what is known of it.
 
     Returns
     -------
@@ -146,6 +182,9 @@ def plan_catalog(
         raise BadArguments(f"--exclude {' '.join(unknown)}: no input file has a column of that name")
     schemas = [(files[r.i].uri, pa.ipc.read_schema(pa.py_buffer(bytes(r.schema)))) for r in good]
     schema = merge_schemas(schemas)
+    readable = [(files[r.i], int(r.rows)) for r in good]
+    if survey is not None:
+        return _survey_plan(survey, name, schema, options, stored), readable, rejects
     columns = resolve_columns(schema, options.ra, options.dec, id_column)
     if append and columns.id is None:
         raise BadArguments(
@@ -154,7 +193,19 @@ def plan_catalog(
     if stored is not None:
         schema = fit_schema(schema, empty_columns([s for _, s in schemas]), dict(columns.extra), stored)
     plan = CatalogPlan(lake_table(name, schema, columns), schema, columns, options)
-    return plan, [(files[r.i], int(r.rows)) for r in good], rejects
+    return plan, readable, rejects
+
+
+def _survey_plan(
+    survey: SurveyFiles, name: str, schema: pa.Schema, options: ReadOptions, stored: Table | None
+) -> CatalogPlan:
+    """Return the plan for files of a survey, whose columns get the names that it has for them."""
+    vocabulary = survey.vocabulary(schema)
+    rows = vocabulary.lake_schema(schema)
+    columns = resolve_columns(rows, "ra", "dec", "source_id")
+    if stored is not None:
+        rows = fit_schema(rows, set(), {field.name: field.name for field in rows}, stored)
+    return CatalogPlan(lake_table(name, rows, columns), schema, columns, options, vocabulary, rows)
 
 
 _PROBE = pa.schema(

@@ -81,6 +81,8 @@ def main(job: Job, argv: Sequence[str] | None = None) -> int:
         return BAD_ARGUMENTS
     with _terminable():
         summary = run_job(job, args)
+    # The log has it already, in front of what may be a long way to this line.
+    summary.pop("message", None)
     sys.stdout.write(json.dumps(summary) + "\n")
     sys.stdout.flush()
     if summary["status"] == "bad_arguments":
@@ -133,6 +135,7 @@ def run_job(job: Job, args: JobArgs) -> dict[str, Any]:
         raise
     _finish(lake, record)
     return {
+        **({"message": record.message} if record.message else {}),
         "job": job.name,
         "run_id": run_id,
         "status": record.status,

@@ -15,6 +15,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from astrolake.errors import MissingColumns, TableNotFound
 from astrolake.lake.delta import DataFile, Snapshot, read_snapshot
 from astrolake.lake.lake import Lake
+from astrolake.lake.parquet_frame import parquet_frame
 from astrolake.lake.storage import Storage
 from astrolake.schema.model import HEALPIX_COLUMN
 from astrolake.sky.healpix import KEY_ORDER, cell_range
@@ -52,9 +53,7 @@ def frame_of(spark: SparkSession, snapshot: Snapshot, files: Sequence[DataFile] 
     schema = spark_fields(snapshot.schema)
     if not chosen:
         return spark.createDataFrame([], schema)
-    storage = snapshot.storage
-    paths = [storage.spark_uri(file.path) for file in chosen]
-    return spark.read.schema(schema).option("basePath", storage.spark_uri()).parquet(*paths)
+    return parquet_frame(spark, snapshot.storage, [file.path for file in chosen], schema, partitioned=True)
 
 
 def spark_fields(schema: pa.Schema) -> T.StructType:

@@ -44,9 +44,6 @@ _LOCAL = {
     "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={_LOGGING.as_uri()}",
 }
 
-#: PyPI's Spark has no S3A file system: embedded Spark fetches the one of its Hadoop release from Maven.
-_EMBEDDED_S3 = {"spark.jars.packages": "org.apache.hadoop:hadoop-aws:3.3.4"}
-
 
 def spark_session(app: str, storage: Storage | None = None, *, local_memory: str = "2g") -> SparkSession:
     """Return the running Spark session, or start one.
@@ -69,8 +66,6 @@ def spark_session(app: str, storage: Storage | None = None, *, local_memory: str
     settings = dict(_COMMON)
     if conf.get("spark.master", None) is None:
         settings |= _LOCAL | {"spark.master": _EMBEDDED_MASTER, "spark.driver.memory": local_memory}
-        if storage is not None and not storage.is_local and not has_s3a():
-            settings |= _EMBEDDED_S3
         prepare_local_environment()
     settings |= _s3_settings(storage)
     builder = SparkSession.builder.appName(app)

@@ -23,8 +23,9 @@ from astrolake.schema.model import HEALPIX_COLUMN
 
 #: Rows in a row group: a cone search reads a few of these.
 ROW_GROUP_ROWS = 32_768
-#: Longer strings are left out of the statistics, which every reader loads.
+#: Longer strings are cut in the statistics, which every reader loads.
 _LONGEST_STATISTIC = 64
+_GREATEST_CHARACTER = "\U0010ffff"
 
 
 @dataclass(frozen=True)
@@ -132,8 +133,9 @@ def conform(rows: pa.Table, schema: pa.Schema) -> pa.Table:
 def delta_statistics(metadata: Any) -> str:
     """Return the Delta statistics of a Parquet file as JSON, from its footer.
 
-    Infinite bounds, lists, binaries, timestamps and long strings are left out: a
-    missing bound only means that a reader cannot prune by it.
+    Infinite bounds, lists, binaries and timestamps are left out: a missing bound only means that a
+    reader cannot prune by it. Long strings are cut as Spark cuts them: the upper bound ends in the
+    greatest character.
     """
     low: dict[str, Any] = {}
     high: dict[str, Any] = {}
@@ -153,7 +155,7 @@ def delta_statistics(metadata: Any) -> str:
         if bounds and not empty:
             smallest, largest = min(b[0] for b in bounds), max(b[1] for b in bounds)
             if _usable(smallest) and _usable(largest):
-                low[name], high[name] = smallest, largest
+                low[name], high[name] = _cut(smallest, ""), _cut(largest, _GREATEST_CHARACTER)
     return json.dumps(
         {"numRecords": metadata.num_rows, "minValues": low, "maxValues": high, "nullCount": nulls}
     )
@@ -167,6 +169,10 @@ def _texts(schema: pa.Schema) -> list[str] | bool:
 def _usable(value: Any) -> bool:
     if isinstance(value, bool):
         return False
-    if isinstance(value, str):
-        return len(value) <= _LONGEST_STATISTIC
-    return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, str) or (isinstance(value, int | float) and math.isfinite(value))
+
+
+def _cut(value: Any, end: str) -> Any:
+    if isinstance(value, str) and len(value) > _LONGEST_STATISTIC:
+        return value[:_LONGEST_STATISTIC] + end
+    return value

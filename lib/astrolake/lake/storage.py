@@ -123,6 +123,8 @@ def fsspec_options(options: dict[str, str]) -> dict[str, Any]:
         "AWS_ENDPOINT_URL": "endpoint_url",
     }
     found: dict[str, Any] = {names[key]: value for key, value in options.items() if key in names}
+    if options.get("AWS_SKIP_SIGNATURE", "").lower() == "true":
+        found["anon"] = True
     if region := options.get("AWS_REGION"):
         found["client_kwargs"] = {"region_name": region}
     return found

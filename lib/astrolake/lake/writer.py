@@ -24,6 +24,7 @@ from astrolake.lake.delta import Commit, DataFile, Snapshot, read_snapshot
 from astrolake.lake.hats import claim_table, retract_hats_metadata
 from astrolake.lake.lake import Lake
 from astrolake.lake.merge import FAN_IN, Gone, MergePlan
+from astrolake.lake.parquet_frame import parquet_frame
 from astrolake.lake.partitioning import ANY_ORDER, COUNT_ORDER, MAX_ROWS, Leaves, plan_leaves
 from astrolake.lake.reader import frame_of
 from astrolake.lake.replace import Division, OldFiles, Replace, leaves_of
@@ -184,9 +185,7 @@ class TableWriter:
         """Return staged rows as a DataFrame."""
         if not staged.runs:
             return self.spark.createDataFrame([], schema)
-        return self.spark.read.schema(schema).parquet(
-            *(self.lake.storage.spark_uri(run.path) for run in staged.runs)
-        )
+        return parquet_frame(self.spark, self.lake.storage, [run.path for run in staged.runs], schema)
 
     def plan(self, rows: DataFrame) -> Leaves:
         """Return the partitions that rows would get in a table of their own."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from astrolake.photometry.headers import HeaderCards
 from astrolake.photometry.psf_cards import psf_fwhm_arcsec
 from astrolake.photometry.survey import is_significance
+from astrolake.sky.ab_offsets import AB_MINUS_VEGA
 
 
 @dataclass(frozen=True)
@@ -69,11 +70,8 @@ _SDSS_GAIN = (
 #: Column 2, u, after run 1100 (same source).
 _SDSS_LATE_U2_GAIN, _SDSS_LATE_RUN = 1.825, 1100
 
-#: m_AB - m_Vega: 2MASS from Blanton & Roweis 2007, AJ 133, 734; WISE from Jarrett et al. 2011, ApJ 735, 112.
-_AB_MINUS_VEGA = {
-    **{"J": 0.91, "H": 1.39, "Ks": 1.85},
-    **{"W1": 2.699, "W2": 3.339, "W3": 5.174, "W4": 6.620},
-}
+#: m_AB - m_Vega by filter.
+_AB_MINUS_VEGA = AB_MINUS_VEGA["twomass"] | AB_MINUS_VEGA["wise"]
 
 _ZERO_POINT_CARDS = ("MAGZERO", "MAGZPT", "MAGZP", "PHOTZP", "ZEROPNT", "ZP")
 _PER_SECOND = re.compile(r"/\s*s(ec)?\b|per (1 )?s(ec(ond)?)?\b|1 sec")
@@ -188,15 +186,15 @@ def _decam(image: _Image) -> Calibration:
 
 
 def _vega_survey(image: _Image) -> Calibration:
-    """2MASS and WISE: MAGZP is on the Vega scale; no gain of the resampled atlas is published.
+    """2MASS, WISE and unWISE: MAGZP is on the Vega scale; no gain of resampled images is published.
 
-    Source: 2MASS Explanatory Supplement IV.8.a; WISE Explanatory Supplement IV.4.h
+    Source: 2MASS Explanatory Supplement IV.8.a; WISE Explanatory Supplement IV.4.h; unWISE coadds are in
+    "Vega nanomaggies", of MAGZP 22.5 (Lang 2014, AJ 147, 108, and unwise.me/data, "flat files")
     """
+    unit = image.unit or ("Vega nanomaggy" if "UNW_VER" in image.cards else "dn")
     vega = image.cards.number("MAGZP")
     offset = _AB_MINUS_VEGA.get(image.band)
-    return Calibration(
-        vega + offset if vega is not None and offset is not None else None, None, image.unit or "dn"
-    )
+    return Calibration(vega + offset if vega is not None and offset is not None else None, None, unit)
 
 
 def _hubble(image: _Image) -> Calibration:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,14 @@ class Frame:
     bad: NDArray[np.bool_] | None = None
     variance: Float32 | None = None
     flags: NDArray[np.int32] | None = None
+
+
+#: How a companion's pixels become variances, by its kind.
+_VARIANCES: Mapping[str, Callable[..., Float32]] = {
+    "invvar": np.reciprocal,
+    "variance": np.positive,
+    "sigma": np.square,
+}
 
 
 def read_pixels(uri: str, hdu: int, *, storage_options: Options = None) -> Float32:
@@ -90,7 +98,8 @@ def read_frame(
         When a file cannot be read, or weight or mask differ in shape from the image.
     """
     science: Place = (image["uri"], image["hdu"])
-    weight = _place(image, "weight") if image["weight_kind"] == "invvar" else None
+    kind = image["weight_kind"]
+    weight = _place(image, "weight") if kind in _VARIANCES else None
     mask = _place(image, "mask")
     spans = mask[0] if mask and is_span_mask(mask[0]) else None
     mask = None if spans else mask
@@ -113,7 +122,7 @@ def read_frame(
     if weight:
         covered = np.isfinite(pixels[weight]) & (pixels[weight] > 0)
         bad |= ~covered
-        variance = np.divide(np.float32(1), pixels[weight], out=np.zeros_like(data), where=covered)
+        variance = _VARIANCES[kind](pixels[weight], out=np.zeros_like(data), where=covered)
     data[~np.isfinite(data)] = 0
     return Frame(data, bad if bad.any() else None, variance, flags)
 

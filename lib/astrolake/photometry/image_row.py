@@ -139,7 +139,7 @@ def _companion_columns(facts: FileFacts, hdu: int, role: str) -> Row:
     return {
         "weight_uri": f"{folder}/{found.weight}" if found.weight else None,
         "weight_hdu": hdu if found.weight else None,
-        "weight_kind": "invvar" if found.weight else None,
+        "weight_kind": found.weight_kind if found.weight else None,
         "mask_uri": f"{folder}/{found.mask}" if found.mask else None,
         "mask_hdu": hdu if found.mask else None,
     }

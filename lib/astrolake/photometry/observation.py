@@ -10,13 +10,18 @@ from astropy.time import Time
 from astrolake.photometry.headers import HeaderCards
 
 _SECONDS_PER_DAY = 86400.0
-_MJD_CARDS = ("MJD-OBS", "MJD_OBS", "MJD-BEG", "OBSMJD", "EXPSTART", "TEXPSTRT", "MJD")
+_MJD_CARDS = ("MJD-OBS", "MJD_OBS", "MJD-BEG", "OBSMJD", "EXPSTART", "TEXPSTRT", "MJD", "MJDMIN")
 _DATE_CARDS = ("DATE-OBS", "DATE-BEG", "DATE_OBS", "DATEOBS1", "UTC-OBS")
 _TIME_CARDS = ("TAIHMS", "TIME-OBS", "UTC-OBS", "UT", "UTSTART")
 _EXPTIME_CARDS = ("EXPTIME", "EXPOSURE", "TEXPTIME", "XPOSURE", "AEXPTIME", "EXPDUR", "ITIME")
 _VISIT_CARDS = ("RUN", "EXPNUM", "VISIT_ID", "VISIT", "EXPID", "OBSID", "EXPNAME")
 #: Coadds of a release tile the sky once, whatever the dates of their exposures.
-_RELEASE_CARDS = {"legacy": ("DECALSDR", "DRVERSIO"), "panstarrs": ("TESS_ID",), "des": ("EUPSVER", "REQNUM")}
+_RELEASE_CARDS = {
+    "legacy": ("DECALSDR", "DRVERSIO", "VERSION"),
+    "panstarrs": ("TESS_ID",),
+    "des": ("EUPSVER", "REQNUM"),
+    "wise": ("WRELEASE",),
+}
 
 _ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _OLD_DATE = re.compile(r"(\d{2})/(\d{2})/(\d{2})")
@@ -33,7 +38,7 @@ class Observation:
     mjd : float or None
         Start of the exposure, in `time_scale`; None when the header has no date.
     time_scale : str or None
-        TIMESYS of the header, UTC when it has none (FITS standard 4.0, section 9.2.1).
+        TIMESYS of the header, UTC when it has none (FITS standard 4.0, section 9.2.1); TAI of Pan-STARRS.
     exptime_s : float or None
     visit : str or None
         Images of one visit tile the sky once: survey run, exposure number, release of a coadd, or
@@ -53,7 +58,8 @@ def read_observation(cards: HeaderCards, survey: str) -> Observation:
 
 
 def _start(cards: HeaderCards, survey: str) -> tuple[float | None, str | None]:
-    scale = cards.text("TIMESYS").upper() or "UTC"
+    # The archive's cutouts of Pan-STARRS say TIMESYS = TAI, whole files say nothing.
+    scale = cards.text("TIMESYS").upper() or ("TAI" if survey == "panstarrs" else "UTC")
     tai_s = cards.number("TAI")
     if survey == "sdss" and tai_s is not None:
         # SDSS counts seconds from MJD 0 in TAI.
@@ -112,6 +118,11 @@ def _exptime_s(cards: HeaderCards) -> float | None:
 
 
 def _visit(cards: HeaderCards, survey: str, mjd: float | None) -> str | None:
+    if survey == "wise" and "UNW_VER" in cards:
+        return f"unwise {cards.text('EPOCH')}".rstrip()
+    # A warp of Pan-STARRS is an exposure, resampled to the tessellation of the stacks.
+    if survey == "panstarrs" and mjd is not None and "STK_TYPE" not in cards and "NINPUTS" not in cards:
+        return f"{mjd:.5f}"
     if release := cards.text(*_RELEASE_CARDS.get(survey, ())):
         return release
     if found := cards.text(*_VISIT_CARDS):

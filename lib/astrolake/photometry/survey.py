@@ -69,6 +69,8 @@ _JWST_CAMERAS = ("NIRCAM", "MIRI", "NIRISS", "NIRSPEC")
 #: Tried in order: a coadd of one survey carries cards of the camera it was taken with.
 _SURVEYS: tuple[tuple[str, Test], ...] = (
     ("legacy", _has("LEGPIPEV")),
+    # Cutouts of the viewer.
+    ("legacy", _card("SURVEY", "LEGACYSURVEY", "LEGACY SURVEY", "DECALS")),
     ("sdss", _card("ORIGIN", "SDSS")),
     ("sdss", _has("RUN", "CAMCOL", "NMGY")),
     ("panstarrs", _card("FPA.TELESCOPE", "PS1")),
@@ -79,6 +81,7 @@ _SURVEYS: tuple[tuple[str, Test], ...] = (
     ("twomass", _card("ORIGIN", "2MASS")),
     ("twomass", _card("DATASET", "2MASS")),
     ("wise", _card("TELESCOP", "WISE")),
+    ("wise", _has("UNW_VER")),
     ("spitzer", _card("TELESCOP", "SPITZER")),
     ("jwst", _card("TELESCOP", "JWST")),
     ("jwst", _card("INSTRUME", *_JWST_CAMERAS)),
@@ -92,7 +95,10 @@ _SURVEYS: tuple[tuple[str, Test], ...] = (
     ("sdss", _named(r"frame-[ugriz]-\d{6}-[1-6]-\d{4}\.")),
 )
 
-_FILTER_CARDS = ("FILTER", "BAND", "FPA.FILTER", "FPA.FILTERID", "FILTNAM", "FILTNAM1", "FILTER1", "FILTER2")
+_FILTER_CARDS = (
+    *("FILTER", "BAND", "FPA.FILTER", "FPA.FILTERID", "FILTNAM", "FILTNAM1", "FILTER1", "FILTER2"),
+    "BANDS",
+)
 _ONE_LETTER = re.compile(r"([A-Za-z])(?:[\s.].*)?$", re.DOTALL)
 _NO_FILTER = ("CLEAR", "NONE", "N/A", "OPEN")
 _CHANNELS = {"spitzer": "IRAC", "wise": "W"}
@@ -140,6 +146,9 @@ _ROLES_BY_WORD = (
         "other",
     ),
 )
+#: Planes whose names tell little by themselves: numbers of exposures, exposure times, scatter.
+_PLANE = re.compile(r"rings\.v3\.skycell\..*\.(num|exp|expwt)\.fits|unwise-.*-(n|std)-[mu]\.fits")
+_ROLES_BY_IMAGETYP = {"INVVAR": "weight", "MASKBITS": "mask"}
 _NOAO_PRODUCT = re.compile(r"\w{3}_\d{6}_\d{6}_[a-z]{2}([iwd])_")
 _NOAO_ROLES = {"i": "science", "w": "weight", "d": "mask"}
 _NOT_SKY = ("BIAS", "ZERO", "DARK", "FLAT", "DOME FLAT", "SKY FLAT", "TWILIGHT", "ARC", "SPECTROSCOPIC")
@@ -148,9 +157,9 @@ _NOT_SKY = ("BIAS", "ZERO", "DARK", "FLAT", "DOME FLAT", "SKY FLAT", "TWILIGHT",
 def image_type(cards: HeaderCards, name: str) -> str:
     """Return the role of an image: science, weight, mask, difference, psf or other.
 
-    The name of the extension decides first, then IMTYPE, the name of the file (NOIRLab's
-    ooi/oow/ood, words such as invvar, mask, psf, diff), what subtraction codes leave in the header,
-    PRODTYPE, and the kind of observation; what is left is science.
+    The name of the extension decides first, then IMTYPE, IMAGETYP of cutouts, the name of the file
+    (NOIRLab's ooi/oow/ood, words such as invvar, mask, psf, diff), what subtraction codes leave in the
+    header, PRODTYPE, and the kind of observation; what is left is science.
     """
     stamp = "NMGY" in cards and "CALIB" in cards and {"NMGY", "CALIB"}.isdisjoint(cards.own)
     imtype = cards.text("IMTYPE")
@@ -161,6 +170,8 @@ def image_type(cards: HeaderCards, name: str) -> str:
         # Stripe 82 stamps: an inverse variance has no cards but those of its stamp.
         "weight" if stamp else None,
         _ROLES_BY_IMTYPE.get(imtype, "other") if imtype else None,
+        "other" if _PLANE.match(name) else None,
+        _ROLES_BY_IMAGETYP.get(cards.text("IMAGETYP").upper()),
         _NOAO_ROLES[product[1]] if product else _role_by_words(name),
         "difference" if "NAME_REF" in cards and "NAME_SCI" in cards else None,
         _ROLES_BY_PRODTYPE.get(cards.text("PRODTYPE").lower()),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +21,7 @@ from astrolake.lake.conditions import meeting
 from astrolake.lake.declared import declared
 from astrolake.lake.delta import Snapshot
 from astrolake.lake.lake import Lake
+from astrolake.lake.parquet_frame import is_bare
 from astrolake.lake.reader import RegionReader, frame_of, require_columns, spark_fields
 from astrolake.lake.staging import STAGING, make_staging
 from astrolake.lake.storage import Storage
@@ -167,7 +170,8 @@ def _train_on(run: Run, tables: TrainingTables, options: TrainOptions) -> tuple[
     plan = options.plan(tables.photometry.stored_names)
     rows, contradicting = _agreeing(run, tables, plan.columns, plan.grid)
     sample, count = sampled(rows, plan.columns, options.max_training_rows)
-    model, params = train(plan, rows, sample, scratch_of(run.lake.storage, run.run_id))
+    with scratch_of(run.spark, run.lake.storage, run.run_id) as scratch:
+        model, params = train(plan, rows, sample, scratch)
     return model, {**params, **contradicting}, count
 
 
@@ -336,10 +340,15 @@ def train(
     return replace(model, provenance={**model.provenance, **grown_on}), params
 
 
-def scratch_of(lake: Storage, run_id: str) -> Storage:
-    """Return a directory that is deleted when the run has ended."""
+@contextmanager
+def scratch_of(spark: SparkSession, lake: Storage, run_id: str) -> Iterator[Storage]:
+    """Give a directory that Spark can write to, deleted when the run has ended."""
+    if not lake.is_local and is_bare(spark):
+        with TemporaryDirectory(prefix="astrolake-") as directory:
+            yield Storage.at(directory)
+        return
     make_staging(lake, run_id)
-    return Storage(lake.uri(STAGING, run_id, "trees"), lake.options)
+    yield Storage(lake.uri(STAGING, run_id, "trees"), lake.options)
 
 
 def stored_row(

@@ -62,7 +62,9 @@ IMAGES = Table(
         Column("coverage", "list<int64>", "HEALPix cells (NESTED) that the image touches", ucd="pos.healpix"),
         Column("weight_uri", "string", "File of the weight image, null when there is none"),
         Column("weight_hdu", "int32", "HDU of the weight image"),
-        Column("weight_kind", "string", "invvar (inverse variance in image units), or null"),
+        Column(
+            "weight_kind", "string", "invvar (inverse variance), variance or sigma, in image units; or null"
+        ),
         Column("mask_uri", "string", "File of the mask image (non-zero pixels are bad)"),
         Column("mask_hdu", "int32", "HDU of the mask image"),
         Column("bad_fraction", "float64", "Fraction of pixels that are NaN or infinite"),

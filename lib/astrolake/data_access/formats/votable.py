@@ -17,7 +17,7 @@ from astrolake.errors import BadArguments, BadInput
 
 def schema(file: InputFile, options: ReadOptions) -> pa.Schema:
     """Return the columns of the chosen table."""
-    return _records(file, options).schema
+    return records(file, options).schema
 
 
 def row_count(file: InputFile, options: ReadOptions) -> int | None:
@@ -29,10 +29,11 @@ def batches(
     file: InputFile, schema: pa.Schema, options: ReadOptions, batch_rows: int, rows: RowRange | None
 ) -> Iterator[Batch]:
     """Yield the rows of the chosen table."""
-    yield from sliced(_records(file, options), schema, batch_rows, rows)
+    yield from sliced(records(file, options), schema, batch_rows, rows)
 
 
-def _records(file: InputFile, options: ReadOptions) -> pa.RecordBatch:
+def records(file: InputFile, options: ReadOptions) -> pa.RecordBatch:
+    """Return all rows of the chosen table, in one reading of the file."""
     with open_stream(file, options, random_access=True) as stream:
         tables = list(parse(stream, verify="ignore").iter_tables())
     table = _chosen(tables, options).to_table(use_names_over_ids=True)

@@ -23,6 +23,8 @@ _KINDS = {404: "NotFound", 410: "NotFound", 416: "BadRange"}
 #: Services answer 500 to queries that will never work, too.
 _TRIES_OF_500 = 3
 _TRIES_OF_PAGES = 3
+#: A host that is up answers within this; queries may take it much longer to work on.
+_CONNECT_S = 30.0
 _BROKEN = (
     requests.ConnectionError,
     requests.Timeout,
@@ -59,6 +61,8 @@ class HttpClient:
     ----------
     session : requests.Session
         For libraries that take one: the same limits and tries hold; statuses such as 400 are returned.
+    sleep : callable
+        Waits for so many seconds, as between looks at a job.
     """
 
     def __init__(
@@ -73,7 +77,7 @@ class HttpClient:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name, self.tries, self.connections = name, tries, connections
-        self._sleep = sleep
+        self.sleep = sleep
         limiter = RateLimiter(requests_per_s, sleep, clock)
         adapter = _PoliteAdapter(self, limiter, connections, timeout_s)
         self.session = requests.Session()
@@ -117,14 +121,24 @@ class HttpClient:
         return self._send("GET", url, what, page or stream, params=params, stream=stream, headers=headers)
 
     def post(
-        self, url: str, data: Any, what: str = "", *, stream: bool = False, page: bool = False
+        self,
+        url: str,
+        data: Any,
+        what: str = "",
+        *,
+        stream: bool = False,
+        page: bool = False,
+        files: Mapping[str, Any] | None = None,
     ) -> requests.Response:
-        """Return the answer to a POST request of a form (a mapping) or of bytes; the rest is as in `get`."""
-        return self._send("POST", url, what, page or stream, data=data, stream=stream)
+        """Return the answer to a POST request of a form (a mapping) or of bytes; the rest is as in `get`.
+
+        Fields of `files`, (name, content) each, are sent with those of the form as multipart/form-data.
+        """
+        return self._send("POST", url, what, page or stream, data=data, stream=stream, files=files)
 
     def pause(self, attempt: int) -> None:
         """Wait as after a failed try (0 is the first), for callers whose stream broke off."""
-        self._sleep(pause_s(attempt))
+        self.sleep(pause_s(attempt))
 
     def failure(
         self, problem: str, url: str, what: str = "", remedy: str = "try again later"
@@ -182,13 +196,13 @@ class _PoliteAdapter(HTTPAdapter):
 
     def __init__(self, client: HttpClient, limiter: RateLimiter, connections: int, timeout_s: float) -> None:
         super().__init__(pool_maxsize=connections)
-        self._name, self._tries, self._sleep = client.name, client.tries, client._sleep
+        self._name, self._tries, self._sleep = client.name, client.tries, client.sleep
         self._limiter, self._timeout_s = limiter, timeout_s
         self._slots = threading.BoundedSemaphore(connections)
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
         """Send a request, and again; arguments are those of `requests`."""
-        kwargs["timeout"] = kwargs.get("timeout") or self._timeout_s
+        kwargs["timeout"] = kwargs.get("timeout") or (min(self._timeout_s, _CONNECT_S), self._timeout_s)
         attempt = 0
         while True:
             attempt += 1

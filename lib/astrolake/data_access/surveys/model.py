@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from astrolake.errors import BadArguments
 
 #: Operators of a condition; ``bits_clear`` and ``bits_set`` take a mask.
 OPERATORS = ("=", "!=", "<", "<=", ">", ">=", "in", "between", "bits_clear", "bits_set")
@@ -24,6 +26,21 @@ class Conversion:
 
     kind: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Alias:
+    """Another spelling of a native column in files.
+
+    Parameters
+    ----------
+    name : str
+    beside : tuple of str
+        Columns without which the name means something else: z is a magnitude beside u, g, r and i only.
+    """
+
+    name: str
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,6 +64,16 @@ class SurveyColumn:
     conversion : Conversion, optional
     default : bool
         Whether a query asks for it unless told otherwise.
+    inputs : tuple of str
+        Other native columns that the conversion needs.
+    aliases : tuple of Alias
+        Other spellings of `native` in files.
+    element : int, optional
+        Place in the native array that holds the values of all bands.
+    band : str
+        As the survey's file spells it; empty for a column of no band.
+    width : int
+        Digits of a text that may look like a number, whose leading zeros a reader of text files drops.
     """
 
     native: str
@@ -59,6 +86,11 @@ class SurveyColumn:
     values: Mapping[Any, Any] = field(default_factory=dict)
     conversion: Conversion | None = None
     default: bool = True
+    inputs: tuple[str, ...] = ()
+    aliases: tuple[Alias, ...] = ()
+    element: int | None = None
+    band: str = ""
+    width: int = 0
 
 
 @dataclass(frozen=True)
@@ -160,6 +192,13 @@ class SurveyTable:
     bulk : Bulk, optional
     layout_of : tuple of str
         Native columns that tell files of this table from those of others.
+    doc : str
+        What one row is.
+    source : str
+        The public page that documents the columns.
+    others : mapping of str to tuple of Condition
+        Rows that look like this table's but mean something else: the table or release that they belong to,
+        and what tells them, in native columns and values.
     """
 
     name: str
@@ -175,6 +214,60 @@ class SurveyTable:
     magnitude: str = ""
     bulk: Bulk | None = None
     layout_of: tuple[str, ...] = ()
+    doc: str = ""
+    source: str = ""
+    others: Mapping[str, tuple[Condition, ...]] = field(default_factory=dict)
+
+    def select(self, names: Sequence[str] | None = None) -> tuple[SurveyColumn, ...]:
+        """Return columns by their names in the lake, identifier and position always among them.
+
+        Parameters
+        ----------
+        names : sequence of str, optional
+            None: the columns that are asked for by default.
+
+        Returns
+        -------
+        tuple of SurveyColumn
+            In the order of the survey's file: source_id, ra, dec, then the others.
+
+        Raises
+        ------
+        BadArguments
+            When the table has no such column; the message lists those it has.
+        """
+        if names is None:
+            return tuple(column for column in self.columns if column.default)
+        known = {column.name for column in self.columns}
+        if unknown := sorted(set(names) - known):
+            raise BadArguments(f"table {self.name} has no columns {unknown}; it has {sorted(known)}")
+        wanted = {*names, "source_id", "ra", "dec"}
+        return tuple(column for column in self.columns if column.name in wanted)
+
+    def native_names(self, columns: Iterable[SurveyColumn], cuts: Iterable[str] = ()) -> tuple[str, ...]:
+        """Return the native columns that some columns and cuts are computed from, each once.
+
+        Raises
+        ------
+        BadArguments
+            When the table has no such cut.
+        """
+        of_columns = (name for column in columns for name in (column.native, *column.inputs))
+        of_cuts = (condition.column for cut in self.select_cuts(cuts) for condition in cut.conditions)
+        return tuple(dict.fromkeys((*of_columns, *of_cuts)))
+
+    def select_cuts(self, names: Iterable[str]) -> tuple[Cut, ...]:
+        """Return cuts by their names.
+
+        Raises
+        ------
+        BadArguments
+            When the table has no such cut; the message lists those it has.
+        """
+        wanted = tuple(names)
+        if unknown := sorted(set(wanted) - set(self.cuts)):
+            raise BadArguments(f"table {self.name} has no cuts {unknown}; it has {sorted(self.cuts)}")
+        return tuple(self.cuts[name] for name in wanted)
 
 
 @dataclass(frozen=True)
@@ -205,3 +298,18 @@ class Survey:
     imaging: Service | None = None
     bands: tuple[str, ...] = ()
     acknowledgement: str = ""
+
+    def table(self, name: str = "") -> SurveyTable:
+        """Return a table by its name, the first one where none is given.
+
+        Raises
+        ------
+        BadArguments
+            When the survey has no such table; the message lists those it has.
+        """
+        name = name or next(iter(self.tables))
+        if name not in self.tables:
+            raise BadArguments(
+                f"survey {self.name} {self.release} has no table {name!r}; it has {sorted(self.tables)}"
+            )
+        return self.tables[name]
