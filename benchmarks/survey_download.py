@@ -10,7 +10,7 @@ round to round, and what was written before is deleted and synchronised before t
 from start to end of the transfers inside of the process (ours) or of the process (curl); `with start` counts
 the imports of Python too. What came is compared with what was sent, byte by byte, after the clock.
 
-* astrolake: `download_files`, with SHA-256 of every file and names that appear when files are whole;
+* astrolake: `download_files`; names appear when files are whole, are FITS, and have the length that was said;
 * curl: `curl --parallel`, nothing checked.
 """
 
