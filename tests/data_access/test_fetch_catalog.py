@@ -16,10 +16,10 @@ import pytest
 
 from astrolake.data_access.services.client import HttpClient
 from astrolake.data_access.services.fetch import CatalogFetch, fetch_catalog
-from astrolake.data_access.surveys.model import Condition
 from astrolake.errors import BadArguments, BadInput, ServiceError
 from astrolake.lake.storage import Storage
 from astrolake.sky.region import Box, Cone, Moc, Polygon
+from tests.data_access.servers.base import Fault
 from tests.data_access.servers.generated import NATIVE, REGION, ROW_LIMIT, inside, sources, survey_table
 from tests.data_access.servers.query_engine import Database
 from tests.data_access.servers.skyserver import SkyServerServer
@@ -160,7 +160,6 @@ _CHILD = """
 import sys
 from astrolake.data_access.services.client import HttpClient
 from astrolake.data_access.services.fetch import CatalogFetch, fetch_catalog
-from astrolake.data_access.surveys.model import Condition
 from astrolake.lake.storage import Storage
 from tests.data_access.servers.generated import REGION, survey_table
 fetch_catalog(survey_table(sys.argv[1], format="csv"), REGION, Storage.at(sys.argv[2]), client=HttpClient("generated", 40.0, 2))
@@ -325,47 +324,25 @@ def test_unknown_names_are_refused_before_anything_is_asked(tap, tmp_path):
     assert not tap.requests
 
 
-def coadds(url: str):
-    """A table some of whose rows, those with flags 7, are of another one."""
-    return replace(survey_table(url, format="csv"), others={"coadd": (Condition("flags", "=", 7),)})
+def test_few_rows_of_much_sky_take_few_queries(database, tmp_path, whole):
+    with TapServer(database, waits=0) as server:
+        table = replace(survey_table(server.tap_url, format="csv"), row_limit=500)
+        found = fetch_catalog(
+            table, REGION, Storage.at(str(tmp_path)), filters={"r_mag": [None, 14.6]}, client=client()
+        )
+        # Two counts: the region spans right ascension 0.
+        assert ["COUNT(*)" in query for query in server.queries[:3]] == [True, True, False]
+        assert found.n_queries == len(server.queries) < 20
+    expected = whole.filter(pc.less_equal(whole["mag_psf_r"], 14.6))
+    assert found.n_rows > 100
+    assert table_of(found.uris).equals(expected)
 
 
-def test_rows_of_another_table_are_left_out_though_nobody_asked_for_what_tells_them(tap, tmp_path):
-    region = Box(0.1, 0.4, -0.2, 0.1)
-    found = fetch_catalog(
-        coadds(tap.tap_url), region, Storage.at(str(tmp_path)), columns=["mag_psf_r"], client=client()
-    )
-    rows = table_of(found.uris)
-    native = sources()
-    ra, dec = native["ra"].to_numpy(), native["dec"].to_numpy()
-    mask = region.contains(ra, dec)
-    own = mask & (native["flags"].to_numpy() != 7)
-    assert rows.column_names == ["source_id", "ra", "dec", "mag_psf_r"]
-    assert set(rows["source_id"].to_pylist()) == set(native["objid"].to_numpy()[own].tolist())
-    assert 0 < own.sum() < mask.sum()
-
-
-def test_an_answer_of_another_table_alone_is_refused(tap, tmp_path):
-    table = replace(coadds(tap.tap_url), others={"coadd": (Condition("flags", ">=", 0),)})
-    with pytest.raises(ServiceError, match="some rows are of coadd"):
-        fetch_catalog(table, Box(0.1, 0.2, 0, 0.1), Storage.at(str(tmp_path)), client=client())
-
-
-def test_another_meaning_of_a_column_of_a_filter_is_another_request(tap, tmp_path):
-    table = survey_table(tap.tap_url, format="csv")
-    sentinel = tuple(replace(c, null=(-1,)) if c.name == "flags" else c for c in table.columns)
-    wish = {"columns": ["mag_psf_r"], "filters": {"flags": 3}, "client": client()}
-    storage, region = Storage.at(str(tmp_path)), Box(0.1, 0.2, 0, 0.1)
-    first = fetch_catalog(table, region, storage, **wish)
-    second = fetch_catalog(replace(table, columns=sentinel), region, storage, **wish)
-    assert first.uris != second.uris
-
-
-def test_a_region_is_the_same_in_any_kind_of_numbers(tap, tmp_path):
-    table, storage = survey_table(tap.tap_url, format="csv"), Storage.at(str(tmp_path))
-    numbers = np.array([0, 1, 0, 1])
-    found = [
-        fetch_catalog(table, Box(*kind), storage, columns=["ra"], client=client()).uris
-        for kind in (numbers.tolist(), numbers, numbers.astype(float))
-    ]
-    assert found[0] == found[1] == found[2]
+def test_a_service_that_counts_nothing_gives_the_same_rows(database, tmp_path, whole):
+    with TapServer(database, waits=0) as server:
+        server.faults.append(Fault("404"))
+        table = replace(survey_table(server.tap_url, format="csv"), row_limit=500)
+        found = fetch_catalog(
+            table, REGION, Storage.at(str(tmp_path)), filters={"r_mag": [None, 14.6]}, client=client()
+        )
+    assert table_of(found.uris).equals(whole.filter(pc.less_equal(whole["mag_psf_r"], 14.6)))

@@ -19,7 +19,7 @@ def manifest_row(file: RemoteFile, done: Downloaded) -> dict[str, Any]:
         "url": file.url,
         "band": file.band,
         "n_bytes": done.n_bytes,
-        "sha256": done.sha256,
+        "checksum": done.checksum,
     }
 
 
@@ -71,7 +71,7 @@ def downloaded_before(rows: Iterable[Mapping[str, Any]]) -> dict[str, Downloaded
     Rows without a checksum, such as of files that failed, are left out.
     """
     return {
-        row["uri"]: Downloaded(row["uri"], row["n_bytes"], row["sha256"], skipped=True)
+        row["uri"]: Downloaded(row["uri"], row["n_bytes"], row["checksum"], skipped=True)
         for row in rows
-        if row.get("sha256")
+        if "checksum" in row
     }
