@@ -149,7 +149,7 @@ class HttpClient:
     def message(self, problem: str, url: str, what: str = "", remedy: str = "try again later") -> str:
         """Return the text of an error, without secrets."""
         asked = f" (asked for: {what[:_QUERY]})" if what else ""
-        return redact(f"{self.name}: {problem}: {url}{asked}; {remedy}")
+        return _printable(redact(f"{self.name}: {problem}: {url}{asked}; {remedy}"))
 
     def _send(self, method: str, url: str, what: str, any_page: bool, **arguments: Any) -> requests.Response:
         attempt = 0
@@ -247,7 +247,12 @@ class _PoliteAdapter(HTTPAdapter):
         body = request.body
         sent = f" (sent: {words(body)})" if isinstance(body, str | bytes) and body else ""
         text = redact(f"{self._name}: {problem}: {url}{sent}; try again later")
-        return _GivenUp(text, problem, url)
+        return _GivenUp(_printable(text), problem, url)
+
+
+def _printable(text: str) -> str:
+    """Return a text without what a terminal would take for commands."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text)
 
 
 def _once(slots: threading.BoundedSemaphore) -> Callable[[], None]:
