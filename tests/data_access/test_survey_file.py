@@ -270,3 +270,9 @@ def test_secrets_of_addresses_do_not_belong_in_the_file(values):
     with pytest.raises(BadInput, match=r"section \[tables\.main\.service\].*\.netrc") as error:
         parse_survey(values, "mine.toml")
     assert "hunter2" not in str(error.value)
+
+
+def test_more_connections_than_any_archive_likes_are_refused(values):
+    values["tables"]["main"]["service"]["connections"] = 10**9
+    with pytest.raises(BadInput, match=r"connections must be 64 at most, not 1000000000"):
+        parse_survey(values, "mine.toml")

@@ -19,9 +19,10 @@ from astrolake.data_access.checksums import new_hash
 from astrolake.data_access.fits_stream import BLOCK_BYTES, DamagedFile, FitsCheck, NotFits
 from astrolake.data_access.services.answers import reason
 from astrolake.data_access.services.client import HttpClient
-from astrolake.errors import BadInput
+from astrolake.errors import AstrolakeError, BadInput
 from astrolake.lake.atomic_file import replacing
 from astrolake.lake.storage import Storage
+from astrolake.redact import redact
 
 _BLOCK = 1 << 19
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
@@ -158,7 +159,11 @@ def _check_whole(response: requests.Response) -> None:
 def _receive(response: requests.Response, sink: BinaryIO, passed: Passed) -> None:
     for block in _blocks(response):
         passed.update(block)
-        sink.write(block)
+        try:
+            sink.write(block)
+        except OSError as error:
+            problem = f"{response.url} cannot be kept ({error}); free some space, or name another lake"
+            raise AstrolakeError(redact(problem)) from error
     passed.finish("Content-Length" in response.headers)
 
 

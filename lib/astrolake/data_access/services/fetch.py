@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from astrolake.data_access.services.catalog_answers import Answer, CatalogService
@@ -31,6 +32,7 @@ _FILL = 0.4
 _LONGEST_SIDE_DEG = 5.0
 #: SkyServer works on a query for up to 600 s before it says anything.
 _LONGEST_SILENCE_S = 660.0
+_MOST_BOXES = 200_000
 #: After so many boxes that failed the service is left alone.
 _MOST_FAILURES = 3
 
@@ -199,7 +201,13 @@ class _Fetcher:
         tiles = cover(
             self._request.region, table.rows_per_deg2, _FILL * self._max_rows, _LONGEST_SIDE_DEG, bounds
         )
-        self._plan.begin(bounds, tiles)
+        first = list(islice(tiles, _MOST_BOXES + 1))
+        if len(first) > _MOST_BOXES:
+            raise BadArguments(
+                f"{table.native}: the region takes more than {_MOST_BOXES:,} queries of "
+                f"{self._max_rows:,} rows; ask for a smaller one, or take the release in bulk"
+            )
+        self._plan.begin(bounds, first)
 
     def _ask_all(self, tiles: Sequence[Tile], workers: int) -> Generator[_Asked, None, None]:
         """Yield what became of boxes; raise when all but those that fail are done, or too many fail."""

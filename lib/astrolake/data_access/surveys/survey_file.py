@@ -25,6 +25,8 @@ from astrolake.errors import BadArguments
 CATALOG_PROTOCOLS = ("tap", "skyserver")
 IMAGING_PROTOCOLS = ("sdss_frames", "panstarrs", "legacy_bricks", "unwise", "sia2")
 _LAYOUTS = ("hats", "healpix_k5")
+#: Each takes memory whether it is used or not, and no archive likes more.
+_MOST_CONNECTIONS = 64
 _KEYS = ("source_id", "ra", "dec")
 #: Names of surveys and releases become directories of the lake.
 _NAME = re.compile(r"[A-Za-z0-9]\w*(?:[.-]\w+)*", re.ASCII)
@@ -244,11 +246,14 @@ def _service(section: Section, release: str, protocols: tuple[str, ...]) -> Serv
         raise section.error(f"url must start with https:// or http://, not {url!r}")
     if "@" in urlsplit(url).netloc:
         raise section.error("url holds a user or password; take it out and write it to ~/.netrc")
+    connections = section.integer("connections", 4)
+    if connections > _MOST_CONNECTIONS:
+        raise section.error(f"connections must be {_MOST_CONNECTIONS} at most, not {connections}")
     service = Service(
         protocol=section.choice("protocol", section.text("protocol"), protocols),
         url=url,
         requests_per_s=section.number("requests_per_s", 5.0),
-        connections=section.integer("connections", 4),
+        connections=connections,
         options=section.mapping("options"),
     )
     section.finish()
