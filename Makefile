@@ -11,7 +11,7 @@ PIP := $(PY) -m pip --disable-pip-version-check install --quiet --constraint glu
 DEMO_DIR ?= demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-platforms test-spark4 glue-wheels emr-environment lambda-zip check check-aws fix docs bench clean
+.PHONY: help demo test test-live test-platforms test-spark4 glue-wheels emr-environment lambda-zip check check-aws fix docs bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 17
@@ -27,6 +27,9 @@ test-platforms: $(VENV)/.dev  ## what Glue, EMR and Lambda install, in clean env
 
 test-spark4: $(SPARK4)/.dev  ## the tests that need Spark, on Spark 4
 	@$(SPARK4)/bin/python -m pytest -p no:cacheprovider -q -m spark -n auto --maxprocesses 4 --dist loadfile
+
+test-live: $(VENV)/.dev  ## the archives themselves: a small region of every survey, over the internet
+	@$(PY) -m pytest -p no:cacheprovider -q -m live tests/data_access
 
 glue-wheels: $(VENV)/.dev  ## dist/astrolake-VERSION.gluewheels.zip for Glue
 	@$(PY) glue/pack_wheels.py

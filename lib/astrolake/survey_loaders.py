@@ -24,6 +24,7 @@ from astrolake.data_access.imaging.find import bands_of, check_options
 from astrolake.data_access.manifest import read_manifest
 from astrolake.data_access.places import fetches_of, manifest_of
 from astrolake.data_access.services.fetch import fetch_catalog
+from astrolake.data_access.services.progress_bar import fetch_progress
 from astrolake.data_access.surveys.conditions import parse_filters
 from astrolake.data_access.surveys.model import Survey
 from astrolake.data_access.surveys.registry import load_survey
@@ -207,15 +208,19 @@ class SurveyLoader:
         """
         if output not in OUTPUTS:
             raise BadArguments(f"output {output!r} is unknown; choose one of {OUTPUTS}")
-        fetched = fetch_catalog(
-            self.survey.table(table),
-            parse_region(region) if region else _box(ra_range, dec_range),
-            fetches_of(self._lake(), self.survey),
-            columns=columns,
-            filters=filters,
-            cuts=cuts,
-            workers=self.workers,
-        )
+        chosen = self.survey.table(table)
+        where = parse_region(region) if region else _box(ra_range, dec_range)
+        with fetch_progress(self.survey.name) as progress:
+            fetched = fetch_catalog(
+                chosen,
+                where,
+                fetches_of(self._lake(), self.survey),
+                columns=columns,
+                filters=filters,
+                cuts=cuts,
+                workers=self.workers,
+                progress=progress,
+            )
         return read_fetched(fetched.uris, self.storage_options, output)
 
     def read_bulk(

@@ -157,10 +157,11 @@ def test_a_full_disk_is_told_with_the_file_that_did_not_fit(tmp_path, no_large_f
 
 
 def test_lines_of_a_manifest_that_were_damaged_prove_nothing(tmp_path):
-    good = {"uri": "file:///a", "n_bytes": 3, "sha256": "0" * 64}
-    bad = [{**good, "n_bytes": "3"}, {**good, "sha256": "0"}, {"uri": "file:///b", "sha256": "0" * 64}]
+    good = {"uri": "file:///a", "n_bytes": 3, "checksum": "sha256:" + "0" * 64}
+    bad = [{**good, "n_bytes": "3"}, {**good, "checksum": None}, {"uri": "file:///b", "checksum": ""}]
     assert downloaded_before(bad) == {}
-    assert downloaded_before([good]) == {"file:///a": Downloaded("file:///a", 3, "0" * 64, skipped=True)}
+    done = Downloaded("file:///a", 3, good["checksum"], skipped=True)
+    assert downloaded_before([good]) == {"file:///a": done}
     (tmp_path / "m.jsonl").write_text('{"url": "x"}\n')
     with pytest.raises(BadInput, match=r"m\.jsonl is no manifest: a line names no file"):
         read_manifest((tmp_path / "m.jsonl").as_uri())

@@ -80,7 +80,7 @@ def asked(server):
 def test_a_file_comes_whole_and_once(server, client, clock, frame, folder):
     done = download_file(frame, client)
     assert (done.uri, done.n_bytes, done.skipped, clock.waits) == (frame.uri, len(PACKED), False, [])
-    assert done.sha256 == hashlib.sha256(PACKED).hexdigest()
+    assert done.checksum == ""
     assert (folder / FRAME).read_bytes() == PACKED
     assert names(folder) == [FRAME]
     assert server.requests[0].headers["accept-encoding"] == "identity"
@@ -93,9 +93,8 @@ def test_a_file_comes_whole_and_once(server, client, clock, frame, folder):
 )
 def test_what_may_pass_is_tried_again(server, client, clock, frame, folder, fault):
     server.faults = [fault, fault]
-    done = download_file(frame, client)
+    download_file(frame, client)
     assert (folder / FRAME).read_bytes() == PACKED
-    assert done.sha256 == hashlib.sha256(PACKED).hexdigest()
     assert names(folder) == [FRAME]
     assert len(clock.waits) == 2
 
@@ -147,9 +146,8 @@ def test_a_file_that_was_replaced_meanwhile_begins_anew(server, client, frame, f
         download_file(frame, client)
     other = bz2.compress(PLAIN[:2880] + os.urandom(len(PACKED)))
     server.serve(f"/a/{FRAME}", other)
-    done = download_file(frame, client)
+    assert download_file(frame, client).n_bytes == len(other)
     assert (folder / FRAME).read_bytes() == other
-    assert done.sha256 == hashlib.sha256(other).hexdigest()
 
 
 def test_a_part_as_long_as_the_file_or_longer_begins_anew(server, client, publish, folder):
@@ -196,7 +194,7 @@ def test_published_checksums_are_compared(server, client, publish, folder, algor
         published = {"checksum": f"{algorithm}:{good}"}
     file = publish("a.fits", PLAIN, **published)
     server.faults = [Fault("bits", r"\.fits$")]
-    assert download_file(file, client).sha256 == hashlib.sha256(PLAIN).hexdigest()
+    assert download_file(file, client).checksum == f"{algorithm}:{good}"
     assert (folder / "a.fits").read_bytes() == PLAIN
     assert server.paths().count("/a/a.fits") == 2
     assert server.paths().count("/a/brick.sums") == listed
@@ -373,7 +371,8 @@ def test_a_process_that_is_killed_leaves_no_half_file_and_the_next_goes_on(serve
 
 
 def test_the_manifest_is_the_same_in_any_order_and_spares_reading(client, publish, folder):
-    files = [publish(f"{i}.fits", PLAIN, band="gri"[i]) for i in range(3)]
+    sums = f"sha256:{hashlib.sha256(PLAIN).hexdigest()}"
+    files = [publish(f"{i}.fits", PLAIN, band="gri"[i], checksum=sums) for i in range(3)]
     rows = [manifest_row(o.item, o.value) for o in download_files(files, client)]
     uri = (folder / "manifest.jsonl").as_uri()
     write_manifest(uri, rows)
@@ -387,7 +386,7 @@ def test_the_manifest_is_the_same_in_any_order_and_spares_reading(client, publis
         "url": files[1].url,
         "band": "r",
         "n_bytes": len(PLAIN),
-        "sha256": hashlib.sha256(PLAIN).hexdigest(),
+        "checksum": sums,
     }
     # Same size, other bytes: only reading would tell.
     (folder / "0.fits").write_bytes(bytes(len(PLAIN)))
@@ -395,7 +394,7 @@ def test_the_manifest_is_the_same_in_any_order_and_spares_reading(client, publis
     assert sorted((manifest_row(o.item, o.value) for o in again), key=lambda row: row["uri"]) == found
     assert all(o.value.skipped for o in again)
     assert downloaded_before([{"uri": "s3://b/failed.fits", "error": "HTTP 404"}]) == {}
-    changed = replace(files[0], checksum="sha256:" + found[0]["sha256"].replace(found[0]["sha256"][0], "f"))
+    changed = replace(files[0], checksum="sha256:" + "f" * 64)
     with pytest.raises(ServiceError, match="damaged: its checksum"):
         download_file(changed, client, known=downloaded_before(found))
 

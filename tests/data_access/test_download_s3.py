@@ -71,7 +71,7 @@ def test_a_file_goes_straight_to_the_bucket_in_spite_of_faults(server, client, o
     file = RemoteFile(server.serve("/a.fits", PLAIN), "s3://sky/one/a.fits")
     server.faults = ["503", "half", "half-reset", "html"]
     done = download_file(file, client, options)
-    assert (done.n_bytes, done.sha256) == (len(PLAIN), hashlib.sha256(PLAIN).hexdigest())
+    assert (done.n_bytes, done.checksum) == (len(PLAIN), "")
     assert contents(options, "one/") == ({"one/a.fits": PLAIN}, [])
     n_requests = len(server.requests)
     assert download_file(file, client, options).skipped
@@ -117,6 +117,6 @@ def test_the_manifest_lies_beside_the_files(server, client, options):
     rows = read_manifest("s3://sky/four/manifest.jsonl", options)
     assert [row["uri"] for row in rows] == [file.uri for file in files]
     again = download_files(files, client, 3, options, downloaded_before(rows))
-    assert {(o.value.skipped, o.value.sha256) for o in again} == {(True, hashlib.sha256(PLAIN).hexdigest())}
+    assert {(o.value.skipped, o.value.n_bytes) for o in again} == {(True, len(PLAIN))}
     assert len(server.requests) == 5
     assert read_manifest("s3://sky/none.jsonl", options) == []

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,7 @@ from astrolake.data_access.services.fetch import CatalogFetch, fetch_catalog
 from astrolake.errors import BadArguments, BadInput, ServiceError
 from astrolake.lake.storage import Storage
 from astrolake.sky.region import Box, Cone, Moc, Polygon
+from tests.data_access.servers.base import Fault
 from tests.data_access.servers.generated import NATIVE, REGION, ROW_LIMIT, inside, sources, survey_table
 from tests.data_access.servers.query_engine import Database
 from tests.data_access.servers.skyserver import SkyServerServer
@@ -320,3 +322,27 @@ def test_unknown_names_are_refused_before_anything_is_asked(tap, tmp_path):
         with pytest.raises(BadArguments, match="nothing"):
             fetch_catalog(table, REGION, storage, client=client(), **options)
     assert not tap.requests
+
+
+def test_few_rows_of_much_sky_take_few_queries(database, tmp_path, whole):
+    with TapServer(database, waits=0) as server:
+        table = replace(survey_table(server.tap_url, format="csv"), row_limit=500)
+        found = fetch_catalog(
+            table, REGION, Storage.at(str(tmp_path)), filters={"r_mag": [None, 14.6]}, client=client()
+        )
+        # Two counts: the region spans right ascension 0.
+        assert ["COUNT(*)" in query for query in server.queries[:3]] == [True, True, False]
+        assert found.n_queries == len(server.queries) < 20
+    expected = whole.filter(pc.less_equal(whole["mag_psf_r"], 14.6))
+    assert found.n_rows > 100
+    assert table_of(found.uris).equals(expected)
+
+
+def test_a_service_that_counts_nothing_gives_the_same_rows(database, tmp_path, whole):
+    with TapServer(database, waits=0) as server:
+        server.faults.append(Fault("404"))
+        table = replace(survey_table(server.tap_url, format="csv"), row_limit=500)
+        found = fetch_catalog(
+            table, REGION, Storage.at(str(tmp_path)), filters={"r_mag": [None, 14.6]}, client=client()
+        )
+    assert table_of(found.uris).equals(whole.filter(pc.less_equal(whole["mag_psf_r"], 14.6)))

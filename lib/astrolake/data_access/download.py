@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from astrolake.data_access.checksums import SumsFiles, new_hash, parse_checksum
@@ -50,11 +50,20 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Downloaded:
-    """A file that is there, whole; `skipped` when it was before."""
+    """A file that is there, whole; `skipped` when it was before.
+
+    Parameters
+    ----------
+    uri : str
+    n_bytes : int
+    checksum : str
+        The published one, as ``sha256:HEX``, which the file has; empty where none is published.
+    skipped : bool
+    """
 
     uri: str
     n_bytes: int
-    sha256: str
+    checksum: str
     skipped: bool
 
 
@@ -143,27 +152,23 @@ def _present(
     size = _size(storage)
     if size is None:
         return None
-    before = known.get(file.uri)
-    if before is not None and before.n_bytes == size and _as_published(file, before):
-        return replace(before, skipped=True)
     expected = _expected(file, sums)
-    sha256 = new_hash("sha256")
-    published = new_hash(expected.algorithm or "sha256")
-    with storage.fs.open(storage.path(), "rb") as stream:
-        while block := stream.read(_BLOCK):
-            sha256.update(block)
-            if expected.digest:
-                published.update(block)
-    if expected.n_bytes in (None, size) and expected.digest in ("", published.hexdigest()):
-        return Downloaded(file.uri, size, sha256.hexdigest(), skipped=True)
+    if expected.n_bytes in (None, size) and (
+        known.get(file.uri) == Downloaded(file.uri, size, expected.checksum, skipped=True)
+        or not expected.digest
+        or _digest(storage, expected.algorithm) == expected.digest
+    ):
+        return Downloaded(file.uri, size, expected.checksum, skipped=True)
     _LOG.warning("%s is not as %s publishes it: fetched anew", file.uri, redact(file.url))
     return None
 
 
-def _as_published(file: RemoteFile, done: Downloaded) -> bool:
-    if file.checksum.startswith("sha256:") and file.checksum.lower() != f"sha256:{done.sha256}":
-        return False
-    return file.n_bytes in (None, done.n_bytes)
+def _digest(storage: Storage, algorithm: str) -> str:
+    found = new_hash(algorithm)
+    with storage.fs.open(storage.path(), "rb") as stream:
+        while block := stream.read(_BLOCK):
+            found.update(block)
+    return str(found.hexdigest())
 
 
 def _size(storage: Storage) -> int | None:
@@ -192,7 +197,7 @@ def _fetch(file: RemoteFile, storage: Storage, client: HttpClient, sums: SumsFil
             raise BadInput(message, "NotFits") from error
         problem = f"it is a page of HTML, {error.title!r}"
         raise _TryAgain(problem, "check the address or try again later", True) from error
-    return Downloaded(file.uri, passed.n_bytes, passed.sha256, skipped=False)
+    return Downloaded(file.uri, passed.n_bytes, expected.checksum, skipped=False)
 
 
 def _expected(file: RemoteFile, sums: SumsFiles) -> Expected:

@@ -24,7 +24,7 @@ from astrolake.lake.atomic_file import replacing
 from astrolake.lake.storage import Storage
 from astrolake.redact import redact
 
-_BLOCK = 1 << 19
+_HEAD, _BLOCK = 1 << 16, 1 << 20
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
@@ -40,28 +40,26 @@ class Expected:
     digest: str = ""
     n_bytes: int | None = None
 
+    @property
+    def checksum(self) -> str:
+        """Algorithm and digest, or nothing."""
+        return f"{self.algorithm}:{self.digest}" if self.digest else ""
+
 
 class Passed:
-    """What went by of a file: its length, hashes, and whether it is FITS.
+    """What went by of a file: its length, hash, and whether it is FITS.
 
     Parameters
     ----------
     expected : Expected
-        Without a checksum, packed files are unpacked to see whether they are whole.
+        With a checksum the file is hashed; without one, packed files are unpacked to see if they are whole.
     """
 
     def __init__(self, expected: Expected) -> None:
         self._expected = expected
-        self._sha256 = new_hash("sha256")
-        own = expected.algorithm in ("", "sha256")
-        self._published = self._sha256 if own else new_hash(expected.algorithm)
+        self._hash = new_hash(expected.algorithm) if expected.digest else None
         self._fits = FitsCheck(whole=not expected.digest)
         self.n_bytes = 0
-
-    @property
-    def sha256(self) -> str:
-        """Digest in hexadecimal digits."""
-        return str(self._sha256.hexdigest())
 
     def update(self, block: bytes) -> None:
         """Look at the next block.
@@ -71,9 +69,8 @@ class Passed:
         NotFits, DamagedFile
         """
         self._fits.update(block)
-        self._sha256.update(block)
-        if self._published is not self._sha256:
-            self._published.update(block)
+        if self._hash is not None:
+            self._hash.update(block)
         self.n_bytes += len(block)
 
     def finish(self, length_known: bool) -> None:
@@ -87,7 +84,7 @@ class Passed:
         if expected.n_bytes not in (None, self.n_bytes):
             raise DamagedFile(f"it has {self.n_bytes} bytes, the archive lists {expected.n_bytes}")
         self._fits.finish()
-        if expected.digest and (found := self._published.hexdigest()) != expected.digest:
+        if self._hash is not None and (found := self._hash.hexdigest()) != expected.digest:
             raise DamagedFile(
                 f"its checksum {expected.algorithm}:{found} is not the published {expected.digest}"
             )
@@ -168,14 +165,17 @@ def _receive(response: requests.Response, sink: BinaryIO, passed: Passed) -> Non
 
 
 def _blocks(response: requests.Response) -> Iterator[bytes]:
+    # The first block is filled up to be looked at; the others are what one call of the system brings.
+    read, n_bytes = response.raw.read, _HEAD
     while True:
         try:
-            block = response.raw.read(_BLOCK, decode_content=False)
+            block = read(n_bytes, decode_content=False)
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise BrokenTransfer(reason(error)) from error
         if not block:
             return
         yield block
+        read, n_bytes = response.raw.read1, _BLOCK
 
 
 class _Part:

@@ -19,6 +19,7 @@ from astrolake.data_access.normalise import Reject
 from astrolake.data_access.places import fetches_of, files_of, manifest_of
 from astrolake.data_access.services.client import HttpClient
 from astrolake.data_access.services.fetch import fetch_catalog
+from astrolake.data_access.services.progress_bar import fetch_progress
 from astrolake.data_access.spark import plan_catalog, stored_table
 from astrolake.data_access.spark_bulk import plan_bulk
 from astrolake.data_access.surveys.conditions import parse_filters
@@ -97,12 +98,7 @@ def fetch_rows_of(
 
 
 def _fetched_files(context: JobContext, survey: Survey, wish: CatalogWish, workers: int) -> list[InputFile]:
-    with tqdm(desc=f"query {survey.name}", unit="box", disable=None, leave=False) as bar:
-
-        def show(progress: Any) -> None:
-            bar.total, bar.n = progress.known, progress.done
-            bar.set_postfix(rows=progress.n_rows)
-
+    with fetch_progress(survey.name) as progress:
         fetched = fetch_catalog(
             wish.table,
             wish.region,
@@ -112,7 +108,7 @@ def _fetched_files(context: JobContext, survey: Survey, wish: CatalogWish, worke
             cuts=wish.cuts,
             workers=workers,
             verify_counts=wish.verify_counts,
-            progress=show,
+            progress=progress,
         )
     _LOG.info(
         "%s: %d rows of %s by %d queries (%d rows came twice)",

@@ -6,6 +6,7 @@ where they come; but no query asks for less than 0.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from astrolake.lake.storage import Storage
 from astrolake.parallel import run_parallel
 from astrolake.sky.region import Region
 
+_LOG = logging.getLogger(__name__)
 #: Rows that one answer may have, for the sake of memory, whatever the service would send.
 _MOST_ROWS = 100_000
 #: Share of them that a box should hold at the usual density.
@@ -33,6 +35,8 @@ _LONGEST_SIDE_DEG = 5.0
 #: SkyServer works on a query for up to 600 s before it says anything.
 _LONGEST_SILENCE_S = 660.0
 _MOST_BOXES = 200_000
+#: With more boxes than these filters are worth a count of their own.
+_MANY = 16
 #: After so many boxes that failed the service is left alone.
 _MOST_FAILURES = 3
 
@@ -172,10 +176,9 @@ class _Fetcher:
         self._max_rows = min(request.table.row_limit, _MOST_ROWS)
 
     def run(self, workers: int, progress: Callable[[Progress], None]) -> CatalogFetch:
-        if not self._plan.load():
-            self._begin()
+        n_queries = 0 if self._plan.load() else self._begin()
         done, waiting = self._plan.state()
-        n_queries = n_duplicates = 0
+        n_duplicates = 0
         n_rows = sum(each.n_rows for each in done)
         while waiting:
             quarters: list[Tile] = []
@@ -196,18 +199,30 @@ class _Fetcher:
         uris = uris or [self._plan.empty(self._request.no_rows())]
         return CatalogFetch(tuple(uris), n_rows, n_queries, n_duplicates)
 
-    def _begin(self) -> None:
-        table, bounds = self._request.table, roots(self._request.region)
-        tiles = cover(
-            self._request.region, table.rows_per_deg2, _FILL * self._max_rows, _LONGEST_SIDE_DEG, bounds
-        )
+    def _begin(self) -> int:
+        """Plan the boxes, and return how many queries that took."""
+        bounds, most_rows = roots(self._request.region), _FILL * self._max_rows
+        density, n_queries = self._request.table.rows_per_deg2, 0
+        if self._request.query.predicates and sum(b.area_deg2 for b in bounds) * density > _MANY * most_rows:
+            density, n_queries = self._density(bounds, density), len(bounds)
+        tiles = cover(self._request.region, density, most_rows, _LONGEST_SIDE_DEG, bounds)
         first = list(islice(tiles, _MOST_BOXES + 1))
         if len(first) > _MOST_BOXES:
             raise BadArguments(
-                f"{table.native}: the region takes more than {_MOST_BOXES:,} queries of "
+                f"{self._request.table.native}: the region takes more than {_MOST_BOXES:,} queries of "
                 f"{self._max_rows:,} rows; ask for a smaller one, or take the release in bulk"
             )
         self._plan.begin(bounds, first)
+        return n_queries
+
+    def _density(self, bounds: Sequence[Tile], usual: float) -> float:
+        """Return the rows a square degree that filters and cuts leave: of few rows large boxes are asked."""
+        try:
+            n_rows = sum(self._count(tile) for tile in bounds)
+        except AstrolakeError as error:
+            _LOG.warning("rows are not counted beforehand, boxes have their usual size: %s", error)
+            return usual
+        return min(usual, n_rows / sum(tile.area_deg2 for tile in bounds))
 
     def _ask_all(self, tiles: Sequence[Tile], workers: int) -> Generator[_Asked, None, None]:
         """Yield what became of boxes; raise when all but those that fail are done, or too many fail."""
@@ -252,8 +267,9 @@ class _Fetcher:
 
     def _count(self, tile: Tile) -> int:
         counted = self._service.query(self._request.query.count(tile), 2, 1.0).rows
-        if counted.num_rows != 1 or counted.num_columns != 1:
+        found = counted.column(0)[0].as_py() if counted.num_rows == counted.num_columns == 1 else None
+        if not isinstance(found, int | float):
             raise AstrolakeError(
                 f"{self._request.table.native}: the service counts no rows; fetch without verify_counts"
             )
-        return int(counted.column(0)[0].as_py())
+        return int(found)
