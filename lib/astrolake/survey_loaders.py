@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 from deltalake import DeltaTable
@@ -18,6 +20,7 @@ from deltalake import DeltaTable
 from astrolake.cli import load_job
 from astrolake.data_access.bulk import BulkQuery
 from astrolake.data_access.fetched import OUTPUTS, read_fetched
+from astrolake.data_access.imaging.find import bands_of, check_options
 from astrolake.data_access.manifest import read_manifest
 from astrolake.data_access.places import fetches_of, manifest_of
 from astrolake.data_access.services.fetch import fetch_catalog
@@ -34,6 +37,7 @@ from astrolake.sky.region import Region, parse_region
 _POLE_DEG = 89.99
 #: Options of an object store that jobs have flags for; secrets are not among them.
 _OPTIONS_OF_JOBS = {"AWS_ENDPOINT_URL", "AWS_REGION", "AWS_ALLOW_HTTP"}
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
 class SurveyLoader:
@@ -79,6 +83,12 @@ class SurveyLoader:
     ) -> None:
         if (bucket_name is None) == (lake is None):
             raise BadArguments("name the lake: bucket_name='my-bucket' or lake='directory', one of them")
+        if bucket_name is not None and not _BUCKET.fullmatch(bucket_name):
+            raise BadArguments(
+                f"bucket_name {bucket_name!r} is no name of a bucket; for another place give lake="
+            )
+        if workers < 1:
+            raise BadArguments(f"workers {workers}: give one at least")
         name = survey or self.survey_name
         if not name:
             raise BadArguments("survey: name the survey, or a .toml file that describes one")
@@ -137,6 +147,7 @@ class SurveyLoader:
                 "storage_options, and set them in the environment"
             )
         asked = region or _field(ra, dec, width, height)
+        check_options(self.survey, options)
         job = load_job("fetch_survey")
         args = job.args(
             lake=self.lake_uri,
@@ -145,7 +156,7 @@ class SurveyLoader:
             region=asked,
             catalog="none",
             images=True,
-            bands=(bands,) if isinstance(bands, str) else tuple(bands),
+            bands=bands_of(self.survey, bands) if bands else (),
             image_options=json.dumps(options) if options else "",
             workers=self.workers,
             s3_endpoint_url=self.storage_options.get("AWS_ENDPOINT_URL", ""),
@@ -302,8 +313,8 @@ def _field(ra: float | None, dec: float | None, width: float | None, height: flo
     """Return the box of a field of some size on the sky."""
     if ra is None or dec is None or width is None:
         raise BadArguments("give ra, dec and width of a field, or a region")
-    size = float(width if height is None else height)
-    ra, dec, width = float(ra), float(dec), float(width)
+    size = width if height is None else height
+    ra, dec, width, size = (_number("ra, dec, width and height", each) for each in (ra, dec, width, size))
     if not (all(map(math.isfinite, (ra, dec, width, size))) and width > 0 and size > 0 and abs(dec) <= 90):
         raise BadArguments(
             f"ra {ra}, dec {dec}, width {width}, height {size}: give degrees, dec in [-90, 90], sizes above 0"
@@ -318,7 +329,17 @@ def _field(ra: float | None, dec: float | None, width: float | None, height: flo
 
 
 def _box(ra_range: Sequence[float] | None, dec_range: Sequence[float] | None) -> Region:
-    if ra_range is None or dec_range is None or len(ra_range) != 2 or len(dec_range) != 2:
+    pairs = [
+        pair for pair in (ra_range, dec_range) if isinstance(pair, Sequence | np.ndarray) and len(pair) == 2
+    ]
+    if len(pairs) != 2:
         raise BadArguments("give ra_range=[from, to] and dec_range=[from, to] in degrees, or a region")
-    numbers = (*map(float, ra_range), *map(float, dec_range))
+    numbers = [_number("ra_range and dec_range", each) for pair in pairs for each in pair]
     return parse_region("box:" + ",".join(repr(number) for number in numbers))
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise BadArguments(f"{name}: give numbers of degrees, not {value!r}") from error

@@ -94,3 +94,12 @@ def test_large_files_are_uploaded_in_parts(bucket):
     remove("s3://bucket/large")
     remove("s3://bucket/large")
     assert "Contents" not in bucket.list_objects_v2(Bucket="bucket")
+
+
+def test_two_threads_that_write_one_file_do_not_disturb_each_other(tmp_path):
+    uri = (tmp_path / "a").as_uri()
+    with replacing(uri) as first, replacing(uri) as second:
+        first.write(b"first")
+        second.write(b"second")
+    assert (tmp_path / "a").read_bytes() == b"first"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]

@@ -97,3 +97,36 @@ def test_broken_xml_is_refused_by_name(read, write):
 
 def test_exclude(votable, read):
     assert "epochs" not in read(votable, exclude=("epochs",)).schema.names
+
+
+ROWS_ELSEWHERE = """<TABLE><FIELD name="ra" datatype="double"/><DATA>
+<{kind}><{prefix}STREAM note="1 > 0" {pad} href = '{place}'/></{kind}></DATA></TABLE></RESOURCE></VOTABLE>"""
+
+
+@pytest.mark.parametrize("kind", ["BINARY", "BINARY2", "FITS", "PARQUET"])
+@pytest.mark.parametrize("pad", ["", "x='" + "y" * (1 << 20) + "'"], ids=["near", "across blocks"])
+def test_rows_in_another_file_are_not_fetched(tmp_path, read, write, kind, pad):
+    """Who wrote the file could have a reader open what only the reader may see."""
+    place = (tmp_path / "secret.fits").as_uri()
+    text = ROWS_ELSEWHERE.format(kind=kind, prefix="", pad=pad, place=place)
+    with pytest.raises(BadInput, match=r"a\.vot: the rows of the VOTable lie in another file") as error:
+        read(write("a.vot", HEAD + text))
+    assert error.value.kind == "UnsafeFile"
+
+
+def test_rows_in_another_file_cannot_hide(read, write):
+    text = HEAD + ROWS_ELSEWHERE.format(kind="FITS", prefix="v:", pad="", place="file:///etc/hostname")
+    with pytest.raises(BadInput, match="lie in another file"):
+        read(write("prefix.vot", text))
+    entity = "<!DOCTYPE x [<!ENTITY s \"&#60;STREAM href='file:///etc/hostname'/>\">]>"
+    with pytest.raises(BadInput, match="declares entities"):
+        read(write("entity.vot", entity + text))
+    with pytest.raises(BadInput, match="UTF-16"):
+        read(write("wide.vot", text.encode("utf-16")))
+
+
+@pytest.mark.parametrize("text", ['<TABLE nrows="99999999999">{}', "<TABLE><FIELD datatype='int'/>{}"])
+def test_tables_that_cannot_be_made_are_damaged(read, write, text):
+    rows = "<FIELD name='ra' datatype='double'/><DATA><TABLEDATA><TR><TD>1</TD></TR></TABLEDATA></DATA>"
+    with pytest.raises(BadInput, match=r"a\.vot: cannot be read as votable"):
+        read(write("a.vot", HEAD + text.format(rows) + "</TABLE></RESOURCE></VOTABLE>"))

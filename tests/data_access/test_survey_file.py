@@ -254,3 +254,25 @@ def test_a_band_of_one_release_only(values):
     assert [len(survey.table().columns) for survey in (newer, older)] == [4, 5]
     assert (newer.bands, older.bands) == (("g",), ("g", "G"))
     assert not [c.name for c in load_survey("legacy", "dr9").table().columns if c.name.endswith("_i")]
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "..", "a/b", "", "a b", "/tmp", "a\nb", "a..b", ".a", "é", "-x", "a/"]
+)
+def test_names_that_would_leave_their_directory_are_refused(values, name):
+    for change in ({"name": name}, {"releases": ["r2", name]}):
+        with pytest.raises(BadInput, match=r"mine\.toml, top of the file: name and releases"):
+            parse_survey(values | change, "mine.toml")
+
+
+def test_secrets_of_addresses_do_not_belong_in_the_file(values):
+    values["tables"]["main"]["service"]["url"] = "https://me:hunter2@example.org/tap"
+    with pytest.raises(BadInput, match=r"section \[tables\.main\.service\].*\.netrc") as error:
+        parse_survey(values, "mine.toml")
+    assert "hunter2" not in str(error.value)
+
+
+def test_more_connections_than_any_archive_likes_are_refused(values):
+    values["tables"]["main"]["service"]["connections"] = 10**9
+    with pytest.raises(BadInput, match=r"connections must be 64 at most, not 1000000000"):
+        parse_survey(values, "mine.toml")

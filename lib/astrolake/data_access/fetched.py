@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from astropy.table import Column, MaskedColumn, Table
 
+from astrolake.errors import BadInput
 from astrolake.lake.storage import Storage
 
 OUTPUTS = ("pandas", "astropy", "arrow", "spark")
@@ -24,15 +25,31 @@ def read_fetched(uris: Sequence[str], storage_options: Mapping[str, str], output
     root, names = places[0][0], [name for _, name in places]
     if output == "spark":
         return _spark_frame(root, names)
-    rows = pa.concat_tables([_read(root, name) for name in names])
+    rows = _concatenated(root, names)
     if output == "arrow":
         return rows
     return rows.to_pandas() if output == "pandas" else _astropy_table(rows)
 
 
+def _concatenated(root: Storage, names: Sequence[str]) -> pa.Table:
+    try:
+        return pa.concat_tables([_read(root, name) for name in names])
+    except pa.ArrowInvalid as error:
+        raise _damaged(root.root, error) from error
+
+
 def _read(root: Storage, name: str) -> pa.Table:
     with root.fs.open(root.path(name), "rb") as stream:
-        return pq.read_table(stream)
+        try:
+            return pq.read_table(stream, page_checksum_verification=True)
+        except (pa.ArrowException, OSError) as error:
+            raise _damaged(root.uri(name), error) from error
+
+
+def _damaged(uri: str, error: Exception) -> BadInput:
+    return BadInput(
+        f"{uri}: what was fetched is damaged ({error}); delete it and fetch again", "UnreadableFile"
+    )
 
 
 def _spark_frame(root: Storage, names: Sequence[str]) -> Any:

@@ -60,18 +60,18 @@ def read_manifest(uri: str, storage_options: dict[str, str] | None = None) -> li
         return []
     except ValueError as error:
         raise BadInput(f"{uri} is no manifest: {error}; delete it and run again", "BadManifest") from error
-    if not all(isinstance(row, dict) for row in rows):
-        raise BadInput(f"{uri} is no manifest: a line is no object; delete it and run again", "BadManifest")
+    if not all(isinstance(row, dict) and isinstance(row.get("uri"), str) for row in rows):
+        raise BadInput(f"{uri} is no manifest: a line names no file; delete it and run again", "BadManifest")
     return rows
 
 
 def downloaded_before(rows: Iterable[Mapping[str, Any]]) -> dict[str, Downloaded]:
     """Return what a manifest says of its files, by their place, as `download_files` takes it.
 
-    Rows without a checksum, such as of files that failed, are left out.
+    Rows without size and checksum, such as of files that failed, are left out.
     """
     return {
         row["uri"]: Downloaded(row["uri"], row["n_bytes"], row["checksum"], skipped=True)
         for row in rows
-        if "checksum" in row
+        if isinstance(row.get("n_bytes"), int) and isinstance(row.get("checksum"), str)
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,11 +19,13 @@ from astrolake.data_access.checksums import new_hash
 from astrolake.data_access.fits_stream import BLOCK_BYTES, DamagedFile, FitsCheck, NotFits
 from astrolake.data_access.services.answers import reason
 from astrolake.data_access.services.client import HttpClient
-from astrolake.errors import BadInput
+from astrolake.errors import AstrolakeError, BadInput
 from astrolake.lake.atomic_file import replacing
 from astrolake.lake.storage import Storage
+from astrolake.redact import redact
 
 _HEAD, _BLOCK = 1 << 16, 1 << 20
+_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
 class BrokenTransfer(Exception):
@@ -107,8 +110,10 @@ def transfer(url: str, storage: Storage, client: HttpClient, expected: Expected)
         with _Part.of(Path(storage.path())) as part:
             return _to_disk(url, part, client, expected)
     passed = Passed(expected)
-    with _open(client, url, {}) as response, replacing(storage.root, storage.options) as sink:
-        _receive(response, sink, passed)
+    with _open(client, url, {}) as response:
+        _check_whole(response)
+        with replacing(storage.root, storage.options) as sink:
+            _receive(response, sink, passed)
     return passed
 
 
@@ -120,6 +125,8 @@ def _to_disk(url: str, part: _Part, client: HttpClient, expected: Expected) -> P
             if asked and not part.continues(response):
                 part.begin_anew()
                 passed = Passed(expected)
+            elif not asked:
+                _check_whole(response)
             part.remember_version(response)
             _receive(response, part.stream, passed)
     except BadInput as error:
@@ -141,10 +148,19 @@ def _open(client: HttpClient, url: str, headers: dict[str, str]) -> Iterator[req
         yield response
 
 
+def _check_whole(response: requests.Response) -> None:
+    if response.status_code == 206:
+        raise BrokenTransfer("it sent a part of the file where all of it was asked for")
+
+
 def _receive(response: requests.Response, sink: BinaryIO, passed: Passed) -> None:
     for block in _blocks(response):
         passed.update(block)
-        sink.write(block)
+        try:
+            sink.write(block)
+        except OSError as error:
+            problem = f"{response.url} cannot be kept ({error}); free some space, or name another lake"
+            raise AstrolakeError(redact(problem)) from error
     passed.finish("Content-Length" in response.headers)
 
 
@@ -206,17 +222,18 @@ class _Part:
 
     def continues(self, response: requests.Response) -> bool:
         """Whether an answer is the rest of this part."""
-        size = self.size()
         if response.status_code != 206:
             return False
-        begins = response.headers.get("Content-Range", "").startswith(f"bytes {size}-")
-        if not begins or _validator(response) not in ("", self._version.read_text("utf-8")):
+        sent = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        is_rest = sent and int(sent[1]) == self.size() and sent[3] in ("*", str(int(sent[2]) + 1))
+        # Some servers do not know If-Range: the rest of another version would make a file of two halves.
+        if not is_rest or _version_of(response) not in ("", self._version.read_text("utf-8")):
             self.begin_anew()
-            raise BrokenTransfer("it sent another range, or of another file, than was asked for")
+            raise BrokenTransfer("it sent another range, or of another version, than was asked for")
         return True
 
     def remember_version(self, response: requests.Response) -> None:
-        if validator := _validator(response):
+        if validator := _version_of(response):
             self._version.write_text(validator, "utf-8")
         else:
             self._version.unlink(missing_ok=True)
@@ -235,8 +252,7 @@ class _Part:
         self._part.replace(self._path)
 
 
-def _validator(response: requests.Response) -> str:
-    """Return what tells one version of a file from others, empty when the server says nothing of the kind."""
+def _version_of(response: requests.Response) -> str:
     etag = response.headers.get("ETag", "")
     # A weak validator does not promise the same bytes (RFC 9110, section 13.1.5).
     return etag if etag.startswith('"') else response.headers.get("Last-Modified", "")

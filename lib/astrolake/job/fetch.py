@@ -14,7 +14,7 @@ from tqdm import tqdm
 from astrolake.data_access.bulk import BulkQuery
 from astrolake.data_access.catalog_files import InputFile, ReadOptions
 from astrolake.data_access.download import download_files
-from astrolake.data_access.imaging.find import find_images
+from astrolake.data_access.imaging.find import check_options, find_images
 from astrolake.data_access.manifest import downloaded_before, manifest_row, read_manifest, write_manifest
 from astrolake.data_access.normalise import Reject, lake_table, resolve_columns
 from astrolake.data_access.places import fetches_of, files_of, manifest_of
@@ -152,6 +152,7 @@ def fetch_images_of(context: JobContext, wish: ImageWish, workers: int) -> Outco
     A file that cannot be had is rejected beside the others. The manifest of the fetch lists all.
     """
     survey, lake = wish.survey, context.lake
+    check_options(survey, wish.options)
     service = survey.imaging
     rate = (service.requests_per_s, service.connections) if service else ()
     client = HttpClient(survey.title, *rate)

@@ -59,7 +59,10 @@ def is_bare(spark: SparkSession) -> bool:
 
 def _batches(storage: Storage, path: str, target: pa.Schema, partitioned: bool) -> Iterator[pa.RecordBatch]:
     parts = dict(part.split("=", 1) for part in path.split("/") if partitioned and "=" in part)
-    with storage.fs.open(storage.path(path), "rb") as stream, pq.ParquetFile(stream) as parquet:
+    with (
+        storage.fs.open(storage.path(path), "rb") as stream,
+        pq.ParquetFile(stream, page_checksum_verification=True) as parquet,
+    ):
         present = set(parquet.schema_arrow.names)
         wanted = [name for name in target.names if name in present]
         for batch in parquet.iter_batches(_BATCH_ROWS, columns=wanted):

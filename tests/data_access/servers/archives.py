@@ -252,7 +252,8 @@ def serve_sia(server: LoopbackServer, images: list[SiaImage], most: int = 10_000
             Info(name="QUERY_STATUS", value="OVERFLOW" if len(found) > limit else "OK")
         )
         stream = io.BytesIO()
-        answer.to_xml(stream)
+        # Its writer of TABLEDATA runs over the end of its buffer at some lengths (astropy 8).
+        answer.to_xml(stream, tabledata_format="binary2")
         return Reply(200, stream.getvalue(), "application/x-votable+xml")
 
     server.route("GET", "/SIA", search)

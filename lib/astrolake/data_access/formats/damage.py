@@ -10,11 +10,22 @@ from xml.parsers.expat import ExpatError
 
 import pyarrow as pa
 from astropy.io.fits.verify import VerifyError
+from astropy.utils.exceptions import AstropyWarning
 
 from astrolake.data_access.formats.base import InputFile
 from astrolake.errors import BadArguments, BadInput
 
-_DECODING_ERRORS = (EOFError, ValueError, VerifyError, zlib.error, LZMAError, ExpatError, pa.ArrowException)
+_DECODING_ERRORS = (
+    EOFError,
+    ValueError,
+    MemoryError,  # of sizes that the file states
+    VerifyError,
+    AstropyWarning,  # which astropy raises, too
+    zlib.error,
+    LZMAError,
+    ExpatError,
+    pa.ArrowException,
+)
 
 
 @contextmanager

@@ -52,10 +52,13 @@ def batches(
 @contextmanager
 def _opened(file: InputFile, options: ReadOptions) -> Iterator[pq.ParquetFile]:
     if path := local_path(file.uri):
-        with pq.ParquetFile(path) as parquet:
+        with pq.ParquetFile(path, page_checksum_verification=True) as parquet:
             yield parquet
         return
-    with open_stored(file, options) as stream, pq.ParquetFile(stream) as parquet:
+    with (
+        open_stored(file, options) as stream,
+        pq.ParquetFile(stream, page_checksum_verification=True) as parquet,
+    ):
         yield parquet
 
 

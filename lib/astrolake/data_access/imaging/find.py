@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from astrolake.data_access.download import RemoteFile
@@ -65,10 +65,10 @@ def find_images(
         When the archive does not answer.
     """
     finder = _finder(survey)
-    _check_options(survey, finder, options)
+    check_options(survey, options)
     if isinstance(planes := options.get("planes"), str):
         options["planes"] = tuple(planes.split(","))
-    chosen = _bands(survey, bands)
+    chosen = bands_of(survey, bands)
     search = ImageSearch(survey, region, chosen, client, target, **({"note": note} if note else {}))
     files: dict[str, RemoteFile] = {}
     for file in finder(search, **options):
@@ -88,18 +88,38 @@ def _finder(survey: Survey) -> Callable[..., Iterable[RemoteFile]]:
     return _FINDERS[protocol]
 
 
-def _check_options(survey: Survey, finder: Callable[..., Any], options: dict[str, Any]) -> None:
-    known = {name for name, p in inspect.signature(finder).parameters.items() if p.kind is p.KEYWORD_ONLY}
-    known.discard("settings")
-    if unknown := sorted(set(options) - known):
+def check_options(survey: Survey, options: Mapping[str, Any]) -> None:
+    """Check options of images by name and kind.
+
+    Raises
+    ------
+    BadArguments
+        When the survey publishes no images, or an option is unknown or of another kind.
+    """
+    parameters = inspect.signature(_finder(survey)).parameters.items()
+    known = {name: p.default for name, p in parameters if p.kind is p.KEYWORD_ONLY and name != "settings"}
+    if unknown := sorted(set(options) - set(known)):
         raise BadArguments(
             f"images of {survey.title} have no options {', '.join(unknown)}; "
             f"they have {', '.join(sorted(known)) or 'none'}"
         )
+    for name, value in options.items():
+        if isinstance(known[name], tuple):
+            right = isinstance(value, str | list | tuple) and all(isinstance(one, str) for one in value)
+        else:
+            right = isinstance(value, bool if isinstance(known[name], bool) else bool | str)
+        if not right:
+            raise BadArguments(f"images of {survey.title}: {name}={value!r} should be like {known[name]!r}")
 
 
-def _bands(survey: Survey, bands: Sequence[str]) -> tuple[str, ...]:
-    """Return bands in the order of the survey."""
+def bands_of(survey: Survey, bands: Sequence[str]) -> tuple[str, ...]:
+    """Return bands, such as "gri", "W1,W2" or ["W1", "W2"], in the order of the survey; all for none.
+
+    Raises
+    ------
+    BadArguments
+        When the survey lacks one.
+    """
     texts = [bands] if isinstance(bands, str) else bands
     words = [word.strip() for text in texts for word in text.split(",") if word.strip()]
     of_letters = all(len(band) == 1 for band in survey.bands)

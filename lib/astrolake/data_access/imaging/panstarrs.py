@@ -104,9 +104,12 @@ def _list(search: ImageSearch, cells: list[Skycell], types: tuple[str, ...]) -> 
             continue
         try:
             file = _Listed(int(row["projcell"]), int(row["subcell"]), row["filter"], row["filename"])
+            kind = row["type"]
+            if not file.path.startswith("/"):
+                raise ValueError("the path does not begin with a slash")
         except (KeyError, ValueError) as error:
             raise search.client.failure(f"sent the line {line[:200]!r}", url, what) from error
-        if (file.projection, file.cell) in asked and row["type"] in types and file.band in search.bands:
+        if (file.projection, file.cell) in asked and kind in types and file.band in search.bands:
             yield file
 
 

@@ -79,8 +79,18 @@ class ImageSearch:
         return table[self.survey.release]
 
     def file(self, url: str, place: str, band: str = "", **facts: Any) -> RemoteFile:
-        """Return a file of the archive that goes to a place below the target."""
-        return RemoteFile(url=url, uri=self.target.uri(place), band=band, **facts)
+        """Return a file of the archive that goes to a place below the target.
+
+        Raises
+        ------
+        ServiceError
+            When the place, which may come from the archive's answer, is none below it.
+        """
+        parts = [part for part in place.split("/") if part]
+        if not parts or place.endswith("/") or not place.isprintable() or not {".", ".."}.isdisjoint(parts):
+            problem = f"names a file whose place would be {place!r}: not one below the lake's directory"
+            raise self.client.failure(problem, url, remedy="report it to the archive")
+        return RemoteFile(url=url, uri=self.target.uri(*parts), band=band, **facts)
 
 
 def chosen(name: str, value: Any, allowed: tuple[Any, ...]) -> Any:

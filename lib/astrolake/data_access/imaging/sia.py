@@ -11,17 +11,20 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
+from xml.parsers.expat import ExpatError
 
 import numpy as np
 import pyvo
 from astropy.io import votable
 from astropy.table import Table
+from astropy.utils.exceptions import AstropyWarning
 from pyvo.dal.sia2 import SIA2Results
 
 from astrolake.data_access.download import RemoteFile
+from astrolake.data_access.formats.votable import refuse_references
 from astrolake.data_access.imaging.footprints import enclosing_cones, touched_cells, touching
 from astrolake.data_access.imaging.search import ImageSearch
-from astrolake.errors import BadArguments
+from astrolake.errors import BadArguments, BadInput
 from astrolake.sky.healpix import cell_center, cone_cells, largest_radius_deg
 from astrolake.sky.region import Cone
 from astrolake.sky.separation import Int64
@@ -32,6 +35,11 @@ _SMALLEST_DEG = 0.05
 _FINEST_ORDER = 12
 _NEEDED = ("access_url", "s_region", "energy_bandpassname")
 _USED = (*_NEEDED, "dataproduct_subtype")
+#: What is raised on what is no table.
+_NO_TABLE = (
+    *(pyvo.DALAccessError, BadInput, AstropyWarning, ExpatError),
+    *(ValueError, TypeError, OSError, LookupError, MemoryError),
+)
 
 #: What a record has of `_USED`, as text.
 _Row = dict[str, str]
@@ -99,9 +107,11 @@ def _rows(search: ImageSearch, url: str, collection: str, cone: Cone) -> Iterato
         with warnings.catch_warnings():
             # That an answer is cut off is told by its status below.
             warnings.simplefilter("ignore")
-            found = SIA2Results(votable.parse(io.BytesIO(response.content)), url=url)
+            body = io.BytesIO(response.content)
+            refuse_references(body)
+            found = SIA2Results(votable.parse(body), url=url)
         table, cut_off = found.to_table(), found.status[0].upper() == "OVERFLOW"
-    except (pyvo.DALAccessError, ValueError, TypeError, OSError, IndexError) as error:
+    except _NO_TABLE as error:
         problem = f"did not answer with a table of images ({error})"
         raise search.client.failure(problem, url, what) from error
     if lacking := [name for name in _NEEDED if name not in table.colnames]:

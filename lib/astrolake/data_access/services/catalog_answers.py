@@ -6,8 +6,8 @@ import gzip
 import logging
 import mmap
 import re
-import shutil
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,13 +24,15 @@ from astrolake.data_access.formats.damage import naming
 from astrolake.data_access.services.answers import reason, words
 from astrolake.data_access.services.client import HttpClient
 from astrolake.data_access.services.pace import pause_s
-from astrolake.errors import BadInput
+from astrolake.errors import AstrolakeError, BadInput, ServiceError
 from astrolake.redact import redact
 
 _LOG = logging.getLogger(__name__)
 _TRIES = 3
 _BLOCK = 1 << 20
 _HEAD_BYTES = 1 << 14
+#: 20 kB for each of the most rows that are asked for; what is packed may unpack to a thousand times its size.
+_MOST_BYTES = 2 << 30
 _INFO = re.compile(rb"<(?:\w+:)?INFO\b([^>]*?)(?:/>|>(.*?)</(?:\w+:)?INFO\s*>)", re.DOTALL)
 _ATTRIBUTE = re.compile(rb"""(\w+)\s*=\s*(?:"([^"]*)"|'([^']*)')""")
 
@@ -113,15 +115,41 @@ def kept(response: requests.Response) -> Iterator[Path]:
     """
     with tempfile.TemporaryDirectory(prefix="astrolake-answer-") as directory:
         path = Path(directory) / "answer"
-        try:
-            with response, path.open("wb") as stream:
-                for block in response.iter_content(_BLOCK):
-                    stream.write(block)
-        except (requests.RequestException, OSError) as error:
-            raise TryAgain(f"the answer broke off: {reason(error)}") from error
+        with response:
+            _write(path, _received(response))
         if path.stat().st_size == 0:
             raise TryAgain("the answer is empty")
         yield _unpacked(path)
+
+
+def _received(response: requests.Response) -> Iterator[bytes]:
+    try:
+        yield from response.iter_content(_BLOCK)
+    except (requests.RequestException, OSError) as error:
+        raise TryAgain(f"the answer broke off: {reason(error)}") from error
+
+
+def _write(path: Path, blocks: Iterator[bytes]) -> None:
+    """Write blocks to a temporary file, no more than an answer may have."""
+    size = 0
+    with _writable(path), path.open("wb") as stream:
+        for block in blocks:
+            size += len(block)
+            if size > _MOST_BYTES:
+                raise ServiceError(
+                    f"an answer has more than {_MOST_BYTES:,} bytes, packed or not; ask for fewer columns"
+                )
+            stream.write(block)
+
+
+@contextmanager
+def _writable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise AstrolakeError(
+            f"{path}: an answer cannot be kept ({error.strerror}); free some space, or set TMPDIR"
+        ) from error
 
 
 def _unpacked(path: Path) -> Path:
@@ -129,12 +157,17 @@ def _unpacked(path: Path) -> Path:
         if stream.read(2) != b"\x1f\x8b":
             return path
     plain = path.with_suffix(".plain")
-    try:
-        with gzip.open(path, "rb") as packed, plain.open("wb") as stream:
-            shutil.copyfileobj(packed, stream, _BLOCK)
-    except (OSError, EOFError) as error:
-        raise TryAgain(f"the answer came damaged: {error}") from error
+    with gzip.open(path, "rb") as packed:
+        _write(plain, _inflated(packed))
     return plain
+
+
+def _inflated(packed: gzip.GzipFile) -> Iterator[bytes]:
+    try:
+        while block := packed.read(_BLOCK):
+            yield block
+    except (OSError, EOFError, zlib.error) as error:
+        raise TryAgain(f"the answer came damaged: {error}") from error
 
 
 def head_of(path: Path) -> bytes:

@@ -37,6 +37,9 @@ _NO_ADDRESS = (
     requests.exceptions.MissingSchema,
 )
 _QUERY = 500
+_BLOCK = 1 << 16
+#: Lists of files are much smaller; a packed one may unpack to a thousand times its size.
+_MOST_BYTES = 256 << 20
 
 
 class HttpClient:
@@ -149,7 +152,7 @@ class HttpClient:
     def message(self, problem: str, url: str, what: str = "", remedy: str = "try again later") -> str:
         """Return the text of an error, without secrets."""
         asked = f" (asked for: {what[:_QUERY]})" if what else ""
-        return redact(f"{self.name}: {problem}: {url}{asked}; {remedy}")
+        return _printable(redact(f"{self.name}: {problem}: {url}{asked}; {remedy}"))
 
     def _send(self, method: str, url: str, what: str, any_page: bool, **arguments: Any) -> requests.Response:
         attempt = 0
@@ -236,7 +239,7 @@ class _PoliteAdapter(HTTPAdapter):
             response = super().send(request, *args, **kwargs)
             _when_done(response, release)
             if not (args[0] if args else kwargs.get("stream")):
-                _ = response.content  # here a body that breaks off is asked for again
+                _read(response)  # here a body that breaks off is asked for again
         except BaseException:
             release()
             raise
@@ -247,7 +250,27 @@ class _PoliteAdapter(HTTPAdapter):
         body = request.body
         sent = f" (sent: {words(body)})" if isinstance(body, str | bytes) and body else ""
         text = redact(f"{self._name}: {problem}: {url}{sent}; try again later")
-        return _GivenUp(text, problem, url)
+        return _GivenUp(_printable(text), problem, url)
+
+
+def _printable(text: str) -> str:
+    """Return a text without what a terminal would take for commands."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text)
+
+
+def _read(response: requests.Response) -> None:
+    """Read a body, as `Response.content` does, but no more than fits in memory."""
+    blocks, size = [], 0
+    for block in response.iter_content(_BLOCK):
+        size += len(block)
+        if size > _MOST_BYTES:
+            raise _TooLarge(f"the answer has more than {_MOST_BYTES:,} bytes")
+        blocks.append(block)
+    response._content = b"".join(blocks)  # where `content` keeps it
+
+
+class _TooLarge(requests.RequestException):
+    """No other try will help."""
 
 
 def _once(slots: threading.BoundedSemaphore) -> Callable[[], None]:

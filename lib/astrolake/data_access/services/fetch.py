@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from astrolake.data_access.services.catalog_answers import Answer, CatalogService
@@ -33,6 +34,7 @@ _FILL = 0.4
 _LONGEST_SIDE_DEG = 5.0
 #: SkyServer works on a query for up to 600 s before it says anything.
 _LONGEST_SILENCE_S = 660.0
+_MOST_BOXES = 200_000
 #: With more boxes than these filters are worth a count of their own.
 _MANY = 16
 #: After so many boxes that failed the service is left alone.
@@ -204,7 +206,13 @@ class _Fetcher:
         if self._request.query.predicates and sum(b.area_deg2 for b in bounds) * density > _MANY * most_rows:
             density, n_queries = self._density(bounds, density), len(bounds)
         tiles = cover(self._request.region, density, most_rows, _LONGEST_SIDE_DEG, bounds)
-        self._plan.begin(bounds, tiles)
+        first = list(islice(tiles, _MOST_BOXES + 1))
+        if len(first) > _MOST_BOXES:
+            raise BadArguments(
+                f"{self._request.table.native}: the region takes more than {_MOST_BOXES:,} queries of "
+                f"{self._max_rows:,} rows; ask for a smaller one, or take the release in bulk"
+            )
+        self._plan.begin(bounds, first)
         return n_queries
 
     def _density(self, bounds: Sequence[Tile], usual: float) -> float:
@@ -259,8 +267,9 @@ class _Fetcher:
 
     def _count(self, tile: Tile) -> int:
         counted = self._service.query(self._request.query.count(tile), 2, 1.0).rows
-        if counted.num_rows != 1 or counted.num_columns != 1:
+        found = counted.column(0)[0].as_py() if counted.num_rows == counted.num_columns == 1 else None
+        if not isinstance(found, int | float):
             raise AstrolakeError(
                 f"{self._request.table.native}: the service counts no rows; fetch without verify_counts"
             )
-        return int(counted.column(0)[0].as_py())
+        return int(found)

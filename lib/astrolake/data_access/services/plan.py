@@ -30,7 +30,7 @@ from astrolake.parallel import run_parallel
 
 _LOG = logging.getLogger(__name__)
 #: To be raised when the same request would give other boxes or other files.
-_VERSION = 1
+_VERSION = 2
 _PLAN, _TILE, _ROWS, _SPLIT = "plan.json", "tile_", ".parquet", ".split"
 _FINGERPRINT_LENGTH = 20
 _FOOTERS_AT_A_TIME = 16
@@ -58,8 +58,7 @@ class Plan:
 
     def __init__(self, storage: Storage, request: Mapping[str, Any]) -> None:
         self._request = json.loads(json.dumps({"version": _VERSION, **request}, sort_keys=True, default=str))
-        text = json.dumps(self._request, sort_keys=True)
-        self.fingerprint = hashlib.sha256(text.encode()).hexdigest()[:_FINGERPRINT_LENGTH]
+        self.fingerprint = _digest(self._request)[:_FINGERPRINT_LENGTH]
         self.storage = Storage(storage.uri(self.fingerprint), storage.options)
         self._roots: tuple[Tile, ...] = ()
         self._first: tuple[Tile, ...] = ()
@@ -81,7 +80,9 @@ class Plan:
             self._roots = tuple(Tile(**root) for root in saved["roots"])
             self._first = tuple(tile_at(self._roots, path) for path in saved["tiles"])
             request = saved["request"]
-        except (ValueError, KeyError, TypeError, IndexError) as error:
+            if saved["sha256"] != _digest([saved["roots"], saved["tiles"]]):
+                raise ValueError("its boxes are not those that were written")
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise BadInput(
                 f"{self.storage.uri(_PLAN)} is no plan of a fetch ({error}); remove its directory"
             ) from error
@@ -94,11 +95,11 @@ class Plan:
     def begin(self, roots: Iterable[Tile], tiles: Iterable[Tile]) -> None:
         """Write the plan of a new fetch."""
         self._roots, self._first = tuple(roots), tuple(tiles)
-        saved = {
-            "request": self._request,
+        boxes = {
             "roots": [asdict(root) for root in self._roots],
             "tiles": [tile.path for tile in self._first],
         }
+        saved = {"request": self._request, **boxes, "sha256": _digest(list(boxes.values()))}
         write_whole(self.storage.uri(_PLAN), json.dumps(saved).encode(), self.storage.options)
 
     def state(self) -> tuple[list[Done], list[Tile]]:
@@ -139,7 +140,7 @@ class Plan:
         """Write the rows of a box."""
         uri = self.storage.uri(f"{_TILE}{tile.path}{_ROWS}")
         with replacing(uri, self.storage.options) as stream:
-            pq.write_table(rows, stream, compression="zstd")
+            pq.write_table(rows, stream, compression="zstd", write_page_checksum=True)
         return Done(tile, uri, rows.num_rows)
 
     def split(self, tile: Tile) -> tuple[Tile, ...]:
@@ -153,6 +154,10 @@ class Plan:
         with replacing(uri, self.storage.options) as stream:
             pq.write_table(rows, stream)
         return uri
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _path_of(name: str, ending: str) -> str:

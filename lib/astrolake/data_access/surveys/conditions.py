@@ -17,6 +17,8 @@ from astrolake.schema.objects import band_suffix
 __all__ = ["keep", "keep_native", "parse_filters", "to_sql"]
 
 _MAGNITUDE = "_mag"
+#: Beyond lies no float64, and of most services no number of any kind.
+_GREATEST = 1e308
 _WITHOUT_RANGES = ("string", "bool")
 
 
@@ -36,7 +38,11 @@ def parse_filters(table: SurveyTable, filters: Mapping[str, Any] | None) -> tupl
     BadArguments
         When a name is unknown, or a value is none that the column can have; the message lists what there is.
     """
-    return tuple(_condition(table, name, value) for name, value in (filters or {}).items())
+    if not isinstance(filters, Mapping | None):
+        raise BadArguments(
+            f"filters must map columns to values, such as {{'r_mag': [18, 22]}}, not {filters!r}"
+        )
+    return tuple(_condition(table, str(name), value) for name, value in (filters or {}).items())
 
 
 def _condition(table: SurveyTable, name: str, value: Any) -> Condition:
@@ -44,13 +50,15 @@ def _condition(table: SurveyTable, name: str, value: Any) -> Condition:
     is_list = isinstance(value, list | tuple)
     is_range = is_list and len(value) == 2 and all(end is None or _is_number(end) for end in value)
     if is_range and column.type not in _WITHOUT_RANGES:
-        low, high = value
+        low, high = (None if end is None else _known_value(column, name, end) for end in value)
         if low is None or high is None:
             if low is high:
                 raise BadArguments(f"filter {name}: a range needs one end at least, not {value!r}")
             return Condition(column.name, "<=" if low is None else ">=", high if low is None else low)
         if low > high:
-            raise BadArguments(f"filter {name}: a range begins with its lower end, not {value!r}")
+            raise BadArguments(
+                f"filter {name}: the range {value!r} ends before it begins; give [least, greatest]"
+            )
         return Condition(column.name, "between", (low, high))
     values = tuple(_known_value(column, name, item) for item in (value if is_list else (value,)))
     if not values:
@@ -79,6 +87,15 @@ def _known_value(column: SurveyColumn, name: str, value: Any) -> Any:
         raise BadArguments(f"filter {name}: column {column.name} is a text, not {value!r}")
     if column.type not in ("string", "bool", "timestamp") and not _is_number(value):
         raise BadArguments(f"filter {name}: column {column.name} is a number, not {value!r}")
+    greatest = _GREATEST if column.type.startswith("float") else 2**63 - 1
+    if _is_number(value) and not -greatest <= value <= greatest:
+        raise BadArguments(
+            f"filter {name}: {value!r} is no number that a column can have; null leaves an end open"
+        )
+    if column.type == "bool" and not (isinstance(value, bool) or value in (0, 1)):
+        raise BadArguments(f"filter {name}: column {column.name} is true or false, not {value!r}")
+    if isinstance(value, str) and not value.isprintable():
+        raise BadArguments(f"filter {name}: {value!r} has letters that no catalog has")
     if not column.values:
         return value
     possible = set(column.values.values())

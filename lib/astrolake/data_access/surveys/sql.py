@@ -16,6 +16,8 @@ DIALECTS = ("adql", "tsql")
 #: Services store floats in single precision: ranges are widened by more than its rounding.
 _RELATIVE, _ABSOLUTE = 1e-6, 1e-9
 _RANGES = {"<": (False, True), "<=": (False, True), ">": (True, False), ">=": (True, False)}
+#: Values of a list that are written.
+_LONGEST_LIST = 100
 _PLAIN_NAME = re.compile(r"[A-Za-z]\w*")
 #: Words of SQL-92 that occur as column names and that services refuse without quotes.
 _RESERVED = {"date", "time", "timestamp", "order", "group", "user", "size", "value", "position"}
@@ -133,6 +135,14 @@ def _predicate(condition: Condition, dialect: str) -> str:
         return f"{bits} = 0" if condition.operator == "bits_clear" else f"{bits} = {int(value)}"
     if condition.operator == "between":
         return f"{name} BETWEEN {literal(value[0], dialect)} AND {literal(value[1], dialect)}"
+    if condition.operator == "in" and len(value) > _LONGEST_LIST:
+        # Servers refuse long addresses and long queries; numbers can be narrowed down all the same.
+        numbers = not any(isinstance(one, str | bool) for one in value)
+        return (
+            _predicate(replace(condition, operator="between", value=(min(value), max(value))), dialect)
+            if numbers
+            else ""
+        )
     if condition.operator == "in":
         return f"{name} IN ({', '.join(literal(one, dialect) for one in value)})" if value else "1 = 0"
     operator = "<>" if condition.operator == "!=" else condition.operator

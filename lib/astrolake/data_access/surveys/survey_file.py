@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from astrolake.data_access.surveys.column_section import column_sections
 from astrolake.data_access.surveys.model import (
@@ -23,7 +25,11 @@ from astrolake.errors import BadArguments
 CATALOG_PROTOCOLS = ("tap", "skyserver")
 IMAGING_PROTOCOLS = ("sdss_frames", "panstarrs", "legacy_bricks", "unwise", "sia2")
 _LAYOUTS = ("hats", "healpix_k5")
+#: Each takes memory whether it is used or not, and no archive likes more.
+_MOST_CONNECTIONS = 64
 _KEYS = ("source_id", "ra", "dec")
+#: Names of surveys and releases become directories of the lake.
+_NAME = re.compile(r"[A-Za-z0-9]\w*(?:[.-]\w+)*", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,11 @@ def parse_survey(values: Mapping[str, Any], file: str, release: str = "") -> Sur
     releases = top.texts("releases")
     if not releases:
         raise top.error("releases must list one release at least, the default first")
+    if bad := [each for each in (name, *releases) if not _NAME.fullmatch(each)]:
+        raise top.error(
+            f"name and releases become directories: {bad[0]!r} may have letters, digits and single . - _ "
+            "between them only"
+        )
     release = release or releases[0]
     if release not in releases:
         raise BadArguments(f"survey {name} has no release {release!r}; choose one of {list(releases)}")
@@ -233,11 +244,16 @@ def _service(section: Section, release: str, protocols: tuple[str, ...]) -> Serv
     url = section.text("url").replace("{release}", release)
     if not url.startswith(("https://", "http://")):
         raise section.error(f"url must start with https:// or http://, not {url!r}")
+    if "@" in urlsplit(url).netloc:
+        raise section.error("url holds a user or password; take it out and write it to ~/.netrc")
+    connections = section.integer("connections", 4)
+    if connections > _MOST_CONNECTIONS:
+        raise section.error(f"connections must be {_MOST_CONNECTIONS} at most, not {connections}")
     service = Service(
         protocol=section.choice("protocol", section.text("protocol"), protocols),
         url=url,
         requests_per_s=section.number("requests_per_s", 5.0),
-        connections=section.integer("connections", 4),
+        connections=connections,
         options=section.mapping("options"),
     )
     section.finish()
