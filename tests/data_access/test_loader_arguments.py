@@ -53,7 +53,7 @@ def test_ranges(lake, ra, dec, message):
         ({"client": 1}, "no options client; they have kind, planes, version"),
         ({"note": "x"}, "no options note"),
         ({"version": 5}, "version=5 should be like ''"),
-        ({"planes": "img"}, "planes='img' should be like"),
+        ({"planes": 1}, "planes=1 should be like"),
     ],
 )
 def test_fields_bands_and_options_of_images(lake, arguments, message):

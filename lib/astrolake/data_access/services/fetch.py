@@ -35,8 +35,8 @@ _LONGEST_SIDE_DEG = 5.0
 #: SkyServer works on a query for up to 600 s before it says anything.
 _LONGEST_SILENCE_S = 660.0
 _MOST_BOXES = 200_000
-#: With more boxes than these filters are worth a count of their own.
-_MANY = 16
+#: With more boxes than these filters are worth counts beforehand, in so many of the boxes.
+_MANY, _SAMPLE = 32, 8
 #: After so many boxes that failed the service is left alone.
 _MOST_FAILURES = 3
 
@@ -201,28 +201,32 @@ class _Fetcher:
 
     def _begin(self) -> int:
         """Plan the boxes, and return how many queries that took."""
-        bounds, most_rows = roots(self._request.region), _FILL * self._max_rows
-        density, n_queries = self._request.table.rows_per_deg2, 0
-        if self._request.query.predicates and sum(b.area_deg2 for b in bounds) * density > _MANY * most_rows:
-            density, n_queries = self._density(bounds, density), len(bounds)
-        tiles = cover(self._request.region, density, most_rows, _LONGEST_SIDE_DEG, bounds)
-        first = list(islice(tiles, _MOST_BOXES + 1))
-        if len(first) > _MOST_BOXES:
+        bounds, density = roots(self._request.region), self._request.table.rows_per_deg2
+        tiles, n_queries = self._cover(bounds, density), 0
+        if self._request.query.predicates and len(tiles) > _MANY:
+            # Filters may leave few rows, for few large boxes.
+            sample = tiles[:: len(tiles) // _SAMPLE][:_SAMPLE]
+            tiles, n_queries = self._cover(bounds, min(density, self._density(sample, density))), len(sample)
+        if len(tiles) > _MOST_BOXES:
             raise BadArguments(
                 f"{self._request.table.native}: the region takes more than {_MOST_BOXES:,} queries of "
                 f"{self._max_rows:,} rows; ask for a smaller one, or take the release in bulk"
             )
-        self._plan.begin(bounds, first)
+        self._plan.begin(bounds, tiles)
         return n_queries
 
-    def _density(self, bounds: Sequence[Tile], usual: float) -> float:
-        """Return the rows a square degree that filters and cuts leave: of few rows large boxes are asked."""
+    def _cover(self, bounds: tuple[Tile, ...], density: float) -> list[Tile]:
+        most_rows = _FILL * self._max_rows
+        tiles = cover(self._request.region, density, most_rows, _LONGEST_SIDE_DEG, bounds)
+        return list(islice(tiles, _MOST_BOXES + 1))
+
+    def _density(self, sample: Sequence[Tile], usual: float) -> float:
+        """Return the rows a square degree that filters and cuts leave in the fullest box of a sample."""
         try:
-            n_rows = sum(self._count(tile) for tile in bounds)
+            return max((self._count(tile) + 1) / tile.area_deg2 for tile in sample)
         except AstrolakeError as error:
             _LOG.warning("rows are not counted beforehand, boxes have their usual size: %s", error)
             return usual
-        return min(usual, n_rows / sum(tile.area_deg2 for tile in bounds))
 
     def _ask_all(self, tiles: Sequence[Tile], workers: int) -> Generator[_Asked, None, None]:
         """Yield what became of boxes; raise when all but those that fail are done, or too many fail."""
