@@ -291,3 +291,16 @@ def test_inputs_are_listed_by_prefix_and_glob(options, client):
     assert list_files(["s3://sky/night 1/"], options) == everything
     assert list_files(["s3a://sky/night 1/*.fits"], options) == ["s3://sky/night 1/a.fits"]
     assert list_files(["s3://sky/night 1/lost.fits"], options) == ["s3://sky/night 1/lost.fits"]
+
+
+def test_a_lake_without_credentials_is_refused_with_a_word(options, monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
+    nobody = {name: value for name, value in options.items() if "KEY" not in name}
+    with pytest.raises(NotALake, match="no permission to read s3://sky/.*credentials"):
+        Lake.open("s3://sky/closed", nobody)
+    with pytest.raises(NotALake, match="no permission to create a lake at s3://sky/closed.*credentials"):
+        Lake.create("s3://sky/closed", nobody)

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from astrolake.errors import BadArguments, NotALake, TableNotFound
-from astrolake.lake.storage import Storage
+from astrolake.lake.storage import Storage, refusals
 
 _MARKER = "astrolake.json"
 _FORMAT = 1
@@ -42,7 +42,7 @@ class Lake:
             raise NotALake(
                 f"{lake.uri} is not a lake (it has no {_MARKER}); create one with an ingest job"
             ) from None
-        except PermissionError as error:
+        except refusals() as error:
             raise NotALake(f"no permission to read {lake.storage.uri(_MARKER)}: {error}") from error
         except ValueError as error:
             raise NotALake(
@@ -76,7 +76,7 @@ class Lake:
             if lake.storage.is_local:
                 fs.makedirs(root, exist_ok=True)
             fs.pipe_file(marker, _marker())
-        except PermissionError as error:
+        except refusals() as error:
             raise NotALake(f"no permission to create a lake at {lake.uri}: {error}") from error
         except (FileNotFoundError, FileExistsError, NotADirectoryError) as error:
             raise NotALake(f"cannot create a lake at {lake.uri}: {error}") from error

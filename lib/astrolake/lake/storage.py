@@ -114,6 +114,15 @@ def filesystem(uri: str, options: dict[str, str] | None = None) -> Any:
         raise MissingDependency(f"{uri} needs s3fs: pip install 'astrolake[aws]'") from error
 
 
+def refusals() -> tuple[type[Exception], ...]:
+    """Return the errors that say that a store does not let us in."""
+    try:
+        from botocore.exceptions import NoCredentialsError, PartialCredentialsError
+    except ImportError:
+        return (PermissionError,)
+    return (PermissionError, NoCredentialsError, PartialCredentialsError)
+
+
 def fsspec_options(options: dict[str, str]) -> dict[str, Any]:
     """Return s3fs keyword arguments for object-store options in delta-rs spelling."""
     names = {
