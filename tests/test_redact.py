@@ -24,6 +24,8 @@ HIDDEN = {
     "s3://astrolake-dev-survey-images-123456789012-eu-west-1/a.fits": ("123456789012",),
     "AccountId: 123456789012": ("123456789012",),
     "https://user:pa55@store.example/lake": ("pa55",),
+    "https://mast.example/tap?QUERY=SELECT&token=abc123&FORMAT=csv": ("abc123",),
+    "https://archive.example/files?api_key=k3y&ra=185": ("k3y",),
 }
 
 
@@ -42,6 +44,7 @@ def test_hides_what_is_secret_and_keeps_the_rest(line):
         "s3://sky/frames/frame-r-004510-4-0030.fits?versionId=3 at ra 185.123456789012",
         "12345678901234567 rows, run 20260101T000000-extract_sources-abc123",
         "Signature of the WCS cards differs",
+        "https://b.s3.amazonaws.com/?list-type=2&continuation-token=1&key=frames/a.fits",
     ],
 )
 def test_harmless_lines_stay_as_they_are(line):

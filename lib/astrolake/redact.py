@@ -7,7 +7,11 @@ import re
 
 _HIDDEN = "***"
 #: Parameters of presigned URLs (Signature Version 4 and 2) whose value lets its bearer in.
-_SIGNED = r"X-Amz-(?:Signature|Credential|Security-Token)|AWSAccessKeyId|Signature|x-amz-security-token"
+_SIGNED = (
+    r"X-Amz-(?:Signature|Credential|Security-Token)|AWSAccessKeyId|Signature|x-amz-security-token"
+    # What archives that know their users take in a URL.
+    r"|(?:access_?|auth_?|api_?)key|(?:access_?|auth_?|api_?)?token|password|passwd|secret"
+)
 _RULES = (
     # In JSON the ampersand may be written \u0026, in a URL within a URL %26, in HTML &amp;.
     (re.compile(rf"(?i)((?:[?&;]|%3F|%26|\\u0026)(?:{_SIGNED})(?:=|%3D))[^&\s\"'<>\\]+"), rf"\1{_HIDDEN}"),
