@@ -7,11 +7,11 @@ SPARK4 := .venv-spark4
 # The Python of the function for uploads.
 LAMBDA := .venv-lambda
 PY := $(VENV)/bin/python
-PIP := $(PY) -m pip --disable-pip-version-check install --quiet --constraint glue/constraints.txt
+PIP := $(PY) -m pip --disable-pip-version-check install --quiet --no-compile --constraint glue/constraints.txt
 DEMO_DIR ?= demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-live test-platforms test-spark4 glue-wheels emr-environment lambda-zip check check-aws fix docs bench clean
+.PHONY: help demo test test-slow test-live test-platforms test-spark4 glue-wheels emr-environment lambda-zip check check-aws fix docs bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 17
@@ -27,6 +27,9 @@ test-platforms: $(VENV)/.dev  ## what Glue, EMR and Lambda install, in clean env
 
 test-spark4: $(SPARK4)/.dev  ## the tests that need Spark, on Spark 4
 	@$(SPARK4)/bin/python -m pytest -p no:cacheprovider -q -m spark -n auto --maxprocesses 4 --dist loadfile
+
+test-slow: $(VENV)/.dev  ## longer variants: kills at other moments, wider margins, jobs on a lake in a bucket
+	@$(PY) -m pytest -p no:cacheprovider -q -m "slow and not platform" -n auto --maxprocesses 4 --dist loadfile
 
 test-live: $(VENV)/.dev  ## the archives themselves: a small region of every survey, over the internet
 	@$(PY) -m pytest -p no:cacheprovider -q -m live tests/data_access

@@ -210,7 +210,6 @@ def expected_rows(last: dict[str, Change], folder: Path) -> pa.Table:
     return pa.concat_tables(tables).sort_by("source_id")
 
 
-@pytest.mark.slow
 def test_no_row_is_lost_or_double(drill, aws, tmp_path, monkeypatch):
     rng = random.Random(SEED)
     changes = history(rng)

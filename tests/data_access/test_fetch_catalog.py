@@ -63,7 +63,7 @@ def whole(uninterrupted) -> pa.Table:
 def test_every_source_of_a_region_over_ra_0_comes_once(tap, tmp_path, whole):
     # Slower than the fetch would be without it.
     rate = 15.0
-    seen = []
+    seen, start = [], time.monotonic()
     found = fetch_catalog(
         survey_table(tap.tap_url),
         REGION,
@@ -85,9 +85,8 @@ def test_every_source_of_a_region_over_ra_0_comes_once(tap, tmp_path, whole):
     assert seen[-1].done == seen[-1].known == len(list(tmp_path.glob("*/*.parquet")))
     assert seen[-1].n_rows == found.n_rows
     times = np.sort([request.time for request in tap.requests])
-    # Any 60 requests in a row, but for the time that the server's threads may take to see the first.
-    assert (times[60:] - times[:-60] >= 60 / rate - 0.1).all()
-    assert (len(times) - 1) / rate - 0.1 <= times[-1] - times[0]
+    # However late a request comes on a busy machine, none comes before its turn.
+    assert (times - start >= np.arange(len(times)) / rate - 1e-3).all()
 
 
 def test_columns_come_as_the_lake_has_them(whole):

@@ -294,6 +294,7 @@ def test_boosted_trees(train, catalogs, run_job, method, n_trees):
     assert 0.62 < np.mean(np.abs(error) < unseen["z_phot_err"]) < 0.95
 
 
+@pytest.mark.slow
 def test_settings_are_chosen_by_cross_validation(train, catalogs):
     flags = ("--n-trees", 1, "--max-depth", 2, "--max-bins", 8, "--min-instances", 200)
     assert train(*flags, "--cross-validate", "--name", "chosen")[0] == 0
@@ -340,6 +341,7 @@ def test_of_two_runs_at_a_time_one_is_refused_and_the_table_is_whole(
     pd.testing.assert_frame_equal(photoz(copy, "forest"), before)
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_the_table_and_the_next_completes_it(estimates, catalogs, run_job, tmp_path):
     copy = Lake.open(str(shutil.copytree(catalogs.uri.removeprefix("file://"), tmp_path / "lake")))
     version, before = read_snapshot(copy.delta_storage("photoz")).version, photoz(copy, "forest")

@@ -48,7 +48,13 @@ def detection_files(lake: Path) -> list[Path]:
     return list(lake.glob("detections/dataset/Norder=*/Dir=*/Npix=*/*.parquet"))
 
 
-@pytest.mark.parametrize("moment", ["at work", "before commit", "after commit"])
+#: Each takes a session of its own; the others are run by make test-slow.
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "moment", [pytest.param("at work", marks=SLOW), "before commit", pytest.param("after commit", marks=SLOW)]
+)
 def test_killed_and_rerun_gives_the_same_table(lake_copy, moment):
     process = drive(moment, "extract_sources", lake_copy)
     assert process.wait(timeout=240) == -signal.SIGKILL
@@ -116,6 +122,7 @@ def test_the_command_line_ends_with_one_json_object(ingested, tmp_path):
     assert summary["tables"] == versions
 
 
+@SLOW
 def test_killed_workers_cost_a_retry(lake_copy):
     assert drive("killed worker", "extract_sources", lake_copy).wait(timeout=240) == 0
     lake = Lake.open(str(lake_copy))
@@ -180,7 +187,13 @@ def undisturbed(catalogs, tmp_path_factory) -> list[tuple]:
 
 @pytest.mark.parametrize(
     ("moment", "code"),
-    [("at work", -9), ("before commit", -9), ("after commit", -9), ("killed worker", 0), ("full disk", 1)],
+    [
+        ("at work", -9),
+        pytest.param("before commit", -9, marks=SLOW),
+        pytest.param("after commit", -9, marks=SLOW),
+        ("killed worker", 0),
+        pytest.param("full disk", 1, marks=SLOW),
+    ],
 )
 def test_a_disturbed_match_ends_in_the_same_table(catalogs, undisturbed, tmp_path, moment, code):
     lake = tmp_path / "lake"

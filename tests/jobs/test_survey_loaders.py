@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import os
 import re
 import sqlite3
@@ -14,6 +15,8 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
+from astrolake.lake.delta import read_snapshot
+from astrolake.lake.lake import Lake
 from tests.data_access.servers.base import Fault, LoopbackServer, Recorded, Reply
 from tests.data_access.servers.internet import Internet
 
@@ -147,11 +150,21 @@ def galaxies(rows):
     return int((inside & (rows["type"].to_numpy() == 3) & (pogson >= 18) & (pogson <= 22)).sum())
 
 
+#: What the loader found, as a table of the same lake.
+AS_A_TABLE = """
+from astrolake.cli import main
+flags = ["--filters", '{"type": "GALAXY", "r_mag": [18, 22]}', "--max-rows", "50", "--local-memory", "1g"]
+where = ["--lake", "s3://my-astronomy-data/lake", "--region", "box:184.5,185.5,15.0,16.0"]
+assert main(["run", "fetch_survey", "--survey", "sdss", *where, *flags]) == 0
+"""
+
+
 def test_the_documents_snippet_runs_as_it_is(sloan, aws):
     boto3.client("s3").create_bucket(Bucket="my-astronomy-data")
     show = "print(images[['survey', 'band', 'uri', 'zero_point_ab']].to_csv(index=False))"
-    printed = in_python(SNIPPET + show, sloan.internet.environment)
-    first, header, *lines = printed.strip().splitlines()
+    printed = in_python(SNIPPET + show + AS_A_TABLE, sloan.internet.environment)
+    first, header, *lines, summary = printed.strip().splitlines()
+    lines = [line for line in lines if line]
     expected = galaxies(sloan.rows)
     assert expected > 100
     assert first == f"Found {expected} galaxies"
@@ -161,6 +174,10 @@ def test_the_documents_snippet_runs_as_it_is(sloan, aws):
     assert all(",s3://my-astronomy-data/lake/raw/sdss/dr18/images/" in line for line in lines)
     assert all(line.endswith(",22.5") for line in lines)
     assert set(sloan.internet.hosts) == set(HOSTS)
+    assert json.loads(summary)["rows_written"] == {"sdss": expected}
+    files = read_snapshot(Lake.open("s3://my-astronomy-data/lake").delta_storage("sdss")).files
+    assert sum(file.rows for file in files) == expected
+    assert len(files) > expected // 50
 
 
 @pytest.fixture
@@ -186,7 +203,6 @@ def test_images_are_registered_once_and_fetched_once(here, spark, tmp_path):
 
 def test_a_frame_that_is_not_there_is_rejected_beside_the_others(here, spark, tmp_path):
     from astrolake.data_access import SDSSDataLoader
-    from astrolake.lake.lake import Lake
     from astrolake.lake.reader import read_table
 
     here.faults.append(Fault("404", path="frame-r-003805-3-0102"))

@@ -62,7 +62,7 @@ def _near(vectors: np.ndarray, order: int, npix: int, arcsec: float) -> np.ndarr
     return away <= arcsec
 
 
-@pytest.mark.parametrize("arcsec", [60.0, 3600.0])
+@pytest.mark.parametrize("arcsec", [60.0, pytest.param(3600.0, marks=pytest.mark.slow)])
 def test_each_partition_has_the_rows_around_it(run_job, lake, sky, arcsec):
     root = _publish(run_job, lake, "--margin-arcsec", arcsec)
     index = pq.read_table(root / "dataset", columns=["source_id", "_healpix_29", "ra", "dec"]).to_pandas()

@@ -46,6 +46,7 @@ def ingest_all(*runs):
     return [json.loads(line) for line in done.stdout.splitlines()[:-1]]
 
 
+@pytest.mark.slow
 def test_jobs_write_and_replace_a_table_in_a_bucket(options, spark, tmp_path):
     flags = (
         "--lake",
