@@ -5,6 +5,7 @@ import pytest
 from astrolake.data_access.services.client import HttpClient
 from astrolake.lake.storage import Storage
 from tests.data_access.servers.base import LoopbackServer
+from tests.data_access.servers.clock import FakeClock
 
 
 @pytest.fixture
@@ -15,7 +16,8 @@ def server():
 
 @pytest.fixture
 def client():
-    return HttpClient("archive", requests_per_s=10_000.0, connections=4, tries=3, sleep=lambda seconds: None)
+    clock = FakeClock()
+    return HttpClient("archive", 10_000.0, connections=4, tries=3, sleep=clock.sleep, clock=clock)
 
 
 @pytest.fixture

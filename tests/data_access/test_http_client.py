@@ -86,12 +86,12 @@ def test_retry_after_is_read_as_the_standard_has_it():
 def test_a_service_that_stays_down_is_named_with_the_query(server, client):
     server.faults = ["503"] * 6
     with pytest.raises(ServiceError) as raised:
-        client.get(server.url + "/rows?token=1&X-Amz-Signature=abc", what="SELECT ra FROM t")
+        client.get(server.url + "/rows?page=1&X-Amz-Signature=abc", what="SELECT ra FROM t")
     text = str(raised.value)
     assert text.startswith(
         "TESTSERVICE: HTTP 503 Service Unavailable, said: busy (6 tries): http://127.0.0.1"
     )
-    assert "/rows?token=1&X-Amz-Signature=***" in text
+    assert "/rows?page=1&X-Amz-Signature=***" in text
     assert "(asked for: SELECT ra FROM t); try again later" in text
     assert len(server.requests) == 6
 

@@ -42,7 +42,8 @@ class RateLimiter:
         with self._turn:
             at = self._not_before
             while True:
-                if (pause := at - self._clock()) > 0:
+                # A sleep may end early.
+                while (pause := at - self._clock()) > 0:
                     self._sleep(pause)
                 with self._state:
                     if self._not_before <= at:
